@@ -1,0 +1,102 @@
+"""Which span is current, per thread and per asyncio task.
+
+One `contextvars.ContextVar` holds what is current: a live span, the span a task inherited from the code that
+started it, or the remote parent that `TracingService.use_context` attached. Putting the previous value back costs
+half of what a token `reset` costs and, unlike it, works from another task or thread.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+if TYPE_CHECKING:
+    from kai_tracing_core.span import Span
+    from kai_tracing_core.trace_context import TraceContext
+
+__all__ = ["EMPTY_BAGGAGE", "RuntimeContext", "TracedThreadPoolExecutor", "resolve", "wrap"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+EMPTY_BAGGAGE: Mapping[str, str] = MappingProxyType({})
+
+CURRENT: ContextVar[Any] = ContextVar("kai_tracing_current", default=None)
+BAGGAGE: ContextVar[Mapping[str, str]] = ContextVar("kai_tracing_baggage", default=EMPTY_BAGGAGE)
+
+# What `Span._previous` says when it does not name the value to put back.
+INACTIVE: Any = object()
+RESTORED: Any = object()
+
+
+def resolve(current: Any) -> Any:
+    """What stands for `current` when it may have ended.
+
+    A span that was ended where it was current stays the *parent* of whatever inherited it (a background task goes
+    on with its trace), but as its plain `TraceContext`: nothing can be recorded on it any more. A span that was
+    ended elsewhere, out of order or on another thread, stands for what was current before it.
+    """
+    while current is not None and current._end:
+        if current._previous is RESTORED or current._previous is INACTIVE:
+            return current.trace_context
+        current = current._previous
+    return current
+
+
+class RuntimeContext:
+    """Where the current span and the current baggage are kept.
+
+    The default keeps them in two context variables. The OpenTelemetry provider replaces it by one that keeps them
+    in OpenTelemetry's own context, so that both APIs see the same current span.
+    """
+
+    def get(self) -> Span | TraceContext | None:
+        """The current span (perhaps already ended), or an attached remote context, or None."""
+        return CURRENT.get()  # type: ignore[no-any-return]
+
+    def attach(self, value: Span | TraceContext | None) -> Any:
+        """Make `value` current. Returns what `detach` wants back."""
+        previous = CURRENT.get()
+        CURRENT.set(value)
+        return previous
+
+    def detach(self, previous: Any) -> None:
+        """Put back what `attach` returned. Never raises, whichever task or thread calls it."""
+        CURRENT.set(previous)
+
+    def get_baggage(self) -> Mapping[str, str]:
+        """The current baggage, read-only."""
+        return BAGGAGE.get()
+
+    def set_baggage(self, baggage: Mapping[str, str]) -> None:
+        """Replace the current baggage in this thread or task."""
+        BAGGAGE.set(MappingProxyType(dict(baggage)))
+
+
+def wrap(fn: F) -> F:
+    """`fn`, to be called on another thread with the context (span, baggage) of the place where it was wrapped.
+
+    The result may be called any number of times and from several threads at once.
+    """
+    context = contextvars.copy_context()
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        # A Context can be entered once at a time, so every call gets its own copy.
+        return context.copy().run(fn, *args, **kwargs)
+
+    return cast("F", call)
+
+
+class TracedThreadPoolExecutor(ThreadPoolExecutor):
+    """A `ThreadPoolExecutor` whose tasks run under the span that was current when they were submitted."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Schedule `fn(*args, **kwargs)` with the submitter's context."""
+        return super().submit(cast("Callable[..., R]", contextvars.copy_context().run), fn, *args, **kwargs)

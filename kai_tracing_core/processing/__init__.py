@@ -1,0 +1,1 @@
+"""What happens to a span between its start and its export."""

@@ -1,0 +1,257 @@
+"""The bounded queue between the application and the exporter, and the one thread that empties it.
+
+On the application's thread a finished span costs an append to a deque: no lock, and no wake-up while the worker is
+busy or has enough time. The worker sleeps, without polling, until there is something to do.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from kai_tracing_core.processing import lifecycle
+from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, Stats
+from kai_tracing_core.processing.retry import Delivery, RetryPolicy
+from kai_tracing_core.span import Span
+from kai_tracing_core.trace_context import SAMPLED
+
+__all__ = ["BatchOptions", "BatchProcessor"]
+
+logger = logging.getLogger(__name__)
+
+_NEVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How spans are queued and sent (OpenTelemetry specification, SDK, "Batching processor"). Times in seconds.
+
+    `max_queue` spans wait at most; `max_batch` are sent together, at the latest `delay` after the first of them
+    ended. One request may take `export_timeout`; a batch is retried for `retry.max_elapsed` in all; at exit all that
+    waits gets `exit_timeout`.
+    """
+
+    max_queue: int = 2048
+    max_batch: int = 512
+    delay: float = 5.0
+    export_timeout: float = 30.0
+    exit_timeout: float = 5.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class _Marker:
+    """Stands in the queue behind the spans that a `flush` waits for."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+
+class BatchProcessor(SpanProcessor):
+    """Queues sampled spans and hands them to the exporter in batches, on a thread of its own."""
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        options: BatchOptions | None = None,
+        *,
+        name: str = "exporter",
+        quiet: Callable[[], Any] = lambda: None,
+    ) -> None:
+        """`quiet` is called first on the worker thread, to keep what the exporter does there from being traced."""
+        self.exporter = exporter
+        self.options = options or BatchOptions()
+        self._name = name
+        self._quiet = quiet
+        self._capacity = self.options.max_queue
+        self._reset()
+        lifecycle.register(self)
+
+    def _reset(self) -> None:
+        self._queue: deque[Span | _Marker] = deque()
+        self._in_flight = 0
+        self._dropped: Counter[str] = Counter()
+        self._worker: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closing = threading.Event()
+        self._closed = False
+        # A lock as a bell: unlike Event.set, releasing it is safe in a signal handler and in __del__.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        # How long the queue must be for a span to ring the bell: 1 while the worker sleeps, a batch while it waits
+        # for a batch to fill, never while it is at work.
+        self._wake_at = 1
+        self._delivery = Delivery(self.exporter, self.options.retry, self.options.export_timeout, self._closing)
+
+    # -- on the application's threads --------------------------------------------------------------------------------
+
+    def on_end(self, span: Span) -> None:
+        """Queue the span, or count it as dropped when the queue is full."""
+        queue = self._queue
+        if len(queue) >= self._capacity or not span._flags & SAMPLED:
+            self._refuse(span)
+            return
+        queue.append(span)
+        if len(queue) >= self._wake_at:
+            self._wake()
+
+    def _refuse(self, span: Span) -> None:
+        if not span._flags & SAMPLED:
+            self._dropped["not_sampled"] += 1
+        else:
+            self._dropped["shut_down" if self._closed else "queue_full"] += 1
+
+    def _wake(self) -> None:
+        self._wake_at = _NEVER
+        if self._worker is None:
+            self._start_worker()
+        self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # it is ringing already
+
+    def _start_worker(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._worker is None:
+                worker = threading.Thread(target=self._run, name=f"kai-tracing-{self._name}", daemon=True)
+                worker.start()
+                self._worker = worker
+        except RuntimeError as error:  # no thread can be started while the interpreter shuts down
+            logger.debug("no worker thread: %s; the queue is emptied at exit", error)
+        finally:
+            self._starting.release()
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver all that ended before this call, within `timeout` seconds. Returns whether it was dealt with."""
+        if self._closed or (self._worker is None and not self._queue):
+            return True
+        marker = _Marker()
+        self._queue.append(marker)
+        self._wake()
+        return marker.done.wait(timeout)
+
+    def shutdown(self, timeout: float) -> bool:
+        """Deliver what waits within `timeout` seconds, count the rest as dropped, and end the thread."""
+        if self._closed:
+            return True
+        self._closed = True
+        self._capacity = 0
+        deadline = monotonic() + timeout
+        self._delivery.deadline = deadline
+        self._closing.set()
+        worker = self._worker
+        if worker is not None and worker.is_alive():
+            self._ring()
+            worker.join(max(0.0, timeout))
+        else:
+            contextvars.copy_context().run(self._drain_here, deadline)
+        left = self._clear()
+        if left:
+            self._dropped["shutdown"] += left
+            logger.warning("%s: %d spans could not be delivered before the shutdown", self._name, left)
+        if worker is None or not worker.is_alive():
+            self.exporter.shutdown()
+        return left == 0
+
+    def _clear(self) -> int:
+        left = 0
+        while self._queue:
+            item = self._queue.popleft()
+            if isinstance(item, _Marker):
+                item.done.set()
+            else:
+                left += 1
+        return left
+
+    def _drain_here(self, deadline: float) -> None:
+        self._quiet()
+        while self._queue and monotonic() < deadline:
+            self._send_batch()
+
+    def stats(self) -> Stats:
+        """Where the spans are that were handed to `on_end`."""
+        delivery = self._delivery
+        queued = sum(1 for item in list(self._queue) if not isinstance(item, _Marker)) + self._in_flight
+        dropped = self._dropped + delivery.dropped
+        return Stats(
+            ended=queued + delivery.exported + sum(dropped.values()),
+            queued=queued,
+            exported=delivery.exported,
+            retries=delivery.retries,
+            export_seconds=delivery.seconds,
+            dropped=dict(dropped),
+            last_error=delivery.last_error,
+        )
+
+    # -- on the worker thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._quiet()
+        bell, queue, options = self._bell, self._queue, self.options
+        while not self._closed:
+            if not queue:
+                self._wake_at = 1
+                # A span may have ended between the look at the queue and the line above, without ringing.
+                if not queue:
+                    bell.acquire()
+            self._wake_at = options.max_batch
+            if 0 < len(queue) < options.max_batch and not self._closed and not self._flush_waits():
+                bell.acquire(timeout=options.delay)
+            self._wake_at = _NEVER
+            self._send_pending()
+        while queue and monotonic() < self._delivery.deadline:
+            self._send_batch()
+
+    def _flush_waits(self) -> bool:
+        return any(isinstance(item, _Marker) for item in list(self._queue))
+
+    def _send_pending(self) -> None:
+        """Send what is queued now; what comes in meanwhile only if it fills a batch."""
+        self._send_batch()
+        while len(self._queue) >= self.options.max_batch or self._flush_waits():
+            self._send_batch()
+
+    def _send_batch(self) -> None:
+        batch: list[Span] = []
+        marker: _Marker | None = None
+        while self._queue and len(batch) < self.options.max_batch:
+            item = self._queue.popleft()
+            if isinstance(item, _Marker):
+                marker = item
+                break
+            batch.append(item)
+            self._in_flight = len(batch)
+        if batch:
+            self._deliver(batch)
+        if marker is not None:
+            marker.done.set()
+
+    def _deliver(self, batch: Sequence[Span]) -> None:
+        try:
+            self._delivery.deliver(batch)
+        except BaseException:  # the thread must outlive whatever an exporter does
+            self._delivery.dropped["export_error"] += len(batch)
+            logger.exception("%s: %d spans lost", self._name, len(batch))
+        finally:
+            self._in_flight = 0
+
+    # -- fork --------------------------------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """In a forked child: an empty queue (the parent sends its spans), new locks, and no thread yet."""
+        closed = self._closed
+        self._reset()
+        self._closed = closed
+        self.exporter.after_fork()

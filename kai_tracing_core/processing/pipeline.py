@@ -1,0 +1,268 @@
+"""From the call that starts a span to the processors that take it when it ended: the hot path.
+
+Everything here is measured (`make bench`). A span is filled in without a constructor, a child of a local parent
+inherits the decision without asking the sampler, and nobody is called who is not registered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from time import time_ns
+from typing import Any
+
+from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits
+from kai_tracing_core.context import INACTIVE, RuntimeContext, resolve
+from kai_tracing_core.processing.batch import BatchOptions
+from kai_tracing_core.processing.ids import IdGenerator, RandomIds
+from kai_tracing_core.processing.processor import SpanProcessor
+from kai_tracing_core.sampling.always import AlwaysOn
+from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
+from kai_tracing_core.sampling.parent_based import ParentBased
+from kai_tracing_core.span import Link, NonRecordingSpan, Span, SpanKind, Time, to_nanoseconds
+from kai_tracing_core.trace_context import (
+    DEBUG,
+    DECISION_ONLY,
+    DEFERRED,
+    PARENT_REMOTE,
+    RANDOM,
+    SAMPLED,
+    TraceContext,
+)
+
+__all__ = ["PipelineConfig", "SpanPipeline"]
+
+logger = logging.getLogger(__name__)
+
+_INHERITED = ~(PARENT_REMOTE | DEFERRED | DECISION_ONLY | SAMPLED)
+_KEEP = SamplingResult(SamplingDecision.RECORD_AND_SAMPLE)
+_NO_ATTRIBUTES: Mapping[str, Any] = {}
+
+
+@dataclass(slots=True)
+class PipelineConfig:
+    """What a recording provider is made of, apart from its exporter; every field has a working default.
+
+    `processors` see every recorded span, in their order, before it is queued. `wrap_sink`, innermost first, replace
+    the queue by something in front of it, such as redaction or tail sampling. `clock` gives nanoseconds since the
+    epoch.
+    """
+
+    resource: Mapping[str, AttributeValue] = field(default_factory=lambda: {"service.name": "unknown_service"})
+    sampler: Sampler = field(default_factory=lambda: ParentBased(AlwaysOn()))
+    limits: SpanLimits = field(default_factory=SpanLimits)
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    processors: Sequence[SpanProcessor] = ()
+    wrap_sink: Sequence[Callable[[SpanProcessor], SpanProcessor]] = ()
+    ids: IdGenerator = field(default_factory=RandomIds)
+    clock: Callable[[], int] = time_ns
+    runtime: RuntimeContext = field(default_factory=RuntimeContext)
+    span_class: type[Span] = Span
+    non_recording_class: type[NonRecordingSpan] = NonRecordingSpan
+
+
+class SpanPipeline:
+    """Starts spans and hands the finished ones to `sink`."""
+
+    def __init__(self, config: PipelineConfig, sink: SpanProcessor) -> None:
+        self.resource = config.resource
+        self.limits = config.limits
+        self.clock = config.clock
+        self.sampler = config.sampler
+        self.sink = sink
+        self.processors = tuple(config.processors)
+        self.started = 0
+        self.unsampled = 0
+        self._new_trace_id = config.ids.trace_id
+        self._new_span_id = config.ids.span_id
+        self._inherits = config.sampler.inherits_local
+        self._always = config.sampler.always
+        self._complained = False
+        self.use(config.runtime, config.span_class, config.non_recording_class)
+        self._bind_processors()
+
+    def use(self, runtime: RuntimeContext, span_class: type[Span], non_recording_class: type[NonRecordingSpan]) -> None:
+        """Make spans of these classes from now on, and look for the current one in `runtime`."""
+        self.runtime = runtime
+        self._get_current = runtime.get
+        self.span_class = span_class
+        self.non_recording_class = non_recording_class
+
+    def add_processor(self, processor: SpanProcessor) -> None:
+        """Have `processor` see every span from now on."""
+        self.processors += (processor,)
+        self._bind_processors()
+
+    def _bind_processors(self) -> None:
+        def implemented(method: str) -> list[Any]:
+            base = getattr(SpanProcessor, method)
+            return [
+                getattr(processor, method)
+                for processor in (*self.processors, self.sink)
+                if getattr(type(processor), method, None) is not base
+            ]
+
+        starting, ending, ended = (implemented(name) for name in ("on_start", "on_ending", "on_end"))
+        self._on_start: Callable[..., None] | None = _guarded(starting) if starting else None
+        self.on_ending: Callable[[Span], None] | None = _guarded(ending) if ending else None
+        # The sink is ours and does not raise: alone, it is called without anything in between.
+        self.on_end: Callable[[Span], None] = ended[0] if ended == [self.sink.on_end] else _guarded(ended)
+
+    def start(  # noqa: C901, PLR0912, PLR0915 - one function, since every further call costs 5 % of a span
+        self,
+        name: str,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes | None = None,
+        parent: Span | TraceContext | None = None,
+        links: Sequence[Link | TraceContext] = (),
+        start_time: Time | None = None,
+        record_exception: bool = True,
+    ) -> Span:
+        """A new span, not yet current. The parent is the current span unless one is given."""
+        carried = None
+        given: Any = parent
+        if given is None:
+            given = self._get_current()
+            if given is not None and given._end:
+                given = resolve(given)
+        else:
+            carried = given._carried if isinstance(given, Span) else given.baggage
+        self.started += 1
+        if self._inherits and type(given) is self.span_class and given._flags & SAMPLED:
+            flags = given._flags & ~PARENT_REMOTE
+            trace_id = given._trace_id
+            parent_id = given._span_id
+            state = given._trace_state
+            weight = given._weight
+        elif given is None and self._always:
+            flags = SAMPLED | RANDOM
+            trace_id = self._new_trace_id() or 1
+            parent_id = 0
+            state = ""
+            weight = None
+        elif self._inherits and type(given) is self.non_recording_class and given._trace_id:
+            return self._not_recording(name, kind, given._trace_id, given._flags, given._trace_state, carried)
+        else:
+            request, flags = self._request(name, kind, attributes, given, links)
+            result = self._ask(request)
+            state = request.trace_state if result.trace_state is None else result.trace_state
+            trace_id = request.trace_id
+            if flags & DEBUG or result.decision == SamplingDecision.RECORD_AND_SAMPLE:
+                flags |= SAMPLED
+            elif result.decision == SamplingDecision.DROP:
+                return self._not_recording(name, kind, trace_id, flags, state, carried)
+            if result.attributes:
+                attributes = {**(attributes or _NO_ATTRIBUTES), **result.attributes}
+            parent_id = given._span_id if given is not None and given._trace_id else 0
+            weight = result.adjusted_count
+            if weight is None and isinstance(given, Span):
+                weight = given._weight
+
+        span = object.__new__(self.span_class)
+        span.name = name
+        span.kind = kind
+        span._trace_id = trace_id
+        span._span_id = self._new_span_id() or 1
+        span._parent_id = parent_id
+        span._flags = flags
+        span._trace_state = state
+        span._weight = weight
+        span._carried = carried
+        span._attributes = dict(attributes) if attributes else {}
+        span._events = span._links = span._message = span._dropped = None
+        span._status = span._end = 0
+        span._previous = INACTIVE
+        span._record_exception = record_exception
+        span._sink = self
+        span._open = True
+        if len(span._attributes) > self.limits.attributes:
+            self._truncate(span)
+        for link in links:
+            span.add_link(link)
+        span._start = self.clock() if start_time is None else to_nanoseconds(start_time)
+        if self._on_start is not None:
+            self._on_start(span, given)
+        return span
+
+    def _request(
+        self, name: str, kind: SpanKind, attributes: Attributes | None, given: Any, links: Sequence[Link | TraceContext]
+    ) -> tuple[SamplingRequest, int]:
+        """What to ask the sampler, and the flags that the span has apart from the decision."""
+        if given is None or not given._trace_id:
+            # Where only a decision came (`b3: 0`), the new trace has a parent for the sampler to follow, but no other.
+            follows = given is not None and given._flags & DECISION_ONLY
+            context = given.trace_context if follows else None
+            flags = RANDOM | (given._flags & DEBUG if follows else 0)
+            trace_id = self._new_trace_id() or 1
+        else:
+            context = given.trace_context
+            trace_id = given._trace_id
+            flags = given._flags & _INHERITED
+            if context.is_remote:
+                flags |= PARENT_REMOTE
+        return SamplingRequest(trace_id, name, kind, attributes or _NO_ATTRIBUTES, context, links), flags
+
+    def _ask(self, request: SamplingRequest) -> SamplingResult:
+        try:
+            return self.sampler.should_sample(request)
+        except Exception:
+            if not self._complained:
+                self._complained = True
+                logger.exception("the sampler %r raises; what it raises on is recorded", self.sampler)
+            return _KEEP
+
+    def _not_recording(
+        self,
+        name: str,
+        kind: SpanKind,
+        trace_id: int,
+        flags: int,
+        state: str,
+        carried: Mapping[str, str] | None,
+    ) -> NonRecordingSpan:
+        self.unsampled += 1
+        span = object.__new__(self.non_recording_class)
+        span.name = name
+        span.kind = kind
+        span._trace_id = trace_id
+        span._span_id = self._new_span_id() or 1
+        span._flags = flags
+        span._trace_state = state
+        span._carried = carried
+        span._previous = INACTIVE
+        span._weight = None
+        span._parent_id = span._start = span._end = span._status = 0
+        span._open = True
+        return span
+
+    def _truncate(self, span: Span) -> None:
+        limit = self.limits.attributes
+        span._drop(0, len(span._attributes) - limit)
+        span._attributes = dict(islice(span._attributes.items(), limit))
+
+    def flush(self, timeout: float) -> bool:
+        """Flush every processor, the sink last."""
+        flushed = [processor.flush(timeout) for processor in (*self.processors, self.sink)]
+        return all(flushed)
+
+    def shutdown(self, timeout: float) -> bool:
+        """Shut down every processor, the sink last, and the sampler."""
+        done = [processor.shutdown(timeout) for processor in (*self.processors, self.sink)]
+        self.sampler.close()
+        return all(done)
+
+
+def _guarded(calls: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    """One function that calls all of them, each whatever the others raise."""
+
+    def run(*args: Any) -> None:
+        for call in calls:
+            try:
+                call(*args)
+            except Exception:
+                logger.exception("%r raised; the span goes on", call)
+
+    return run

@@ -1,0 +1,95 @@
+"""The contracts of what a finished span passes through, and of what takes it away."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kai_tracing_core.span import Span
+    from kai_tracing_core.trace_context import TraceContext
+
+__all__ = ["Rejected", "Retryable", "SpanExporter", "SpanProcessor", "Stats", "TooLarge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Where the spans of a provider are, counted since it was made (in a forked child: since the fork).
+
+    `started` = running + `unsampled` + `ended`, and `ended` = `queued` + `exported` + the sum of `dropped`, which
+    says how many were lost and to what cause. `retries` counts repeated requests, not spans.
+    """
+
+    started: int = 0
+    unsampled: int = 0
+    ended: int = 0
+    queued: int = 0
+    exported: int = 0
+    retries: int = 0
+    spooled: int = 0
+    export_seconds: float = 0.0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    last_error: str | None = None
+
+
+class SpanProcessor:
+    """Sees spans on the application's threads: must be quick, and what it raises is logged and swallowed."""
+
+    def on_start(self, span: Span, parent: TraceContext | None) -> None:
+        """A recorded span started."""
+
+    def on_ending(self, span: Span) -> None:
+        """A recorded span is about to end: the last chance to change it."""
+
+    def on_end(self, span: Span) -> None:
+        """A recorded span ended. It must not be changed any more."""
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver what is held back, within `timeout` seconds. Returns whether all of it was dealt with."""
+        return True
+
+    def shutdown(self, timeout: float) -> bool:
+        """Flush, then release threads and connections. Later spans are dropped."""
+        return True
+
+
+class SpanExporter(ABC):
+    """Encodes batches of spans and sends them to a backend; called on one worker thread at a time."""
+
+    @abstractmethod
+    def export(self, spans: Sequence[Span], timeout: float) -> int:
+        """Send the spans within `timeout` seconds. Returns how many the backend took in full knowledge but refused.
+
+        Raises:
+            Retryable: the backend did not take them now but may later.
+            TooLarge: it would take fewer at a time.
+            Rejected: it never will.
+        """
+
+    def after_fork(self) -> None:
+        """Called in a forked child: let go of connections, which the parent still uses, without closing them."""
+
+    def shutdown(self) -> None:
+        """Close connections."""
+
+
+class Retryable(Exception):
+    """The backend may take this batch later; `retry_after` seconds from now where it said so."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooLarge(Exception):
+    """The backend would take the batch in smaller parts (HTTP 413, or a datagram's limit)."""
+
+
+class Rejected(Exception):
+    """The backend will never take this batch; `reason` is a short word for `Stats.dropped`."""
+
+    def __init__(self, message: str, *, reason: str = "rejected") -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,131 @@
+"""Delivering one batch: retry with jitter, splitting, and counting what is lost."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from kai_tracing_core.processing.processor import Rejected, Retryable, SpanExporter, TooLarge
+from kai_tracing_core.span import Span
+
+__all__ = ["Delivery", "RetryPolicy"]
+
+logger = logging.getLogger(__name__)
+
+_QUIET_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter, in seconds; a server's Retry-After goes first.
+
+    `max_elapsed` bounds the whole of one batch's attempts, waiting included.
+    """
+
+    initial: float = 0.5
+    maximum: float = 10.0
+    multiplier: float = 2.0
+    max_elapsed: float = 60.0
+
+    def wait(self, attempt: int, retry_after: float | None) -> float:
+        """How long to wait before the attempt after number `attempt` (from 0)."""
+        if retry_after is not None:
+            return max(0.0, retry_after)
+        ceiling = min(self.maximum, self.initial * self.multiplier**attempt)
+        return ceiling * (0.5 + random.random() / 2)
+
+
+class Delivery:
+    """Hands batches to the exporter until it took them or the time is up, and keeps the counts."""
+
+    def __init__(self, exporter: SpanExporter, policy: RetryPolicy, timeout: float, closing: threading.Event) -> None:
+        self._exporter = exporter
+        self._policy = policy
+        self._timeout = timeout
+        self._closing = closing
+        self.deadline = math.inf
+        self.exported = 0
+        self.retries = 0
+        self.seconds = 0.0
+        self.dropped: Counter[str] = Counter()
+        self.last_error: str | None = None
+        self._complained = -math.inf
+
+    def deliver(self, batch: Sequence[Span]) -> None:
+        """Deliver the batch or count why not. Raises nothing that the exporter's contract names."""
+        started = monotonic()
+        try:
+            self._attempts(batch, started + self._policy.max_elapsed)
+        finally:
+            self.seconds += monotonic() - started
+
+    def _attempts(self, batch: Sequence[Span], give_up: float) -> None:
+        attempt = 0
+        while True:
+            remaining = min(self._timeout, self.deadline - monotonic())
+            if remaining <= 0:
+                self._lose(batch, "shutdown", "no time left at shutdown")
+                return
+            try:
+                refused = self._exporter.export(batch, remaining)
+            except Retryable as error:
+                wait = self._policy.wait(attempt, error.retry_after)
+                if monotonic() + wait > min(give_up, self.deadline):
+                    self._lose(batch, "unreachable", str(error))
+                    return
+                self._complain(str(error))
+                self.retries += 1
+                attempt += 1
+                self._sleep(wait)
+            except TooLarge as error:
+                self._split(batch, give_up, "too_large", str(error))
+                return
+            except Rejected as error:
+                self._lose(batch, error.reason, str(error))
+                return
+            except Exception as error:
+                # One span that cannot be encoded must not take its neighbours along.
+                logger.debug("export failed", exc_info=True)
+                self._split(batch, give_up, "export_error", f"{type(error).__name__}: {error}")
+                return
+            else:
+                self.exported += len(batch) - refused
+                if refused:
+                    self._lose_count(refused, "rejected", f"the backend refused {refused} of {len(batch)} spans")
+                return
+
+    def _split(self, batch: Sequence[Span], give_up: float, reason: str, error: str) -> None:
+        if len(batch) == 1:
+            self._lose(batch, reason, error)
+            return
+        half = len(batch) // 2
+        self._attempts(batch[:half], give_up)
+        self._attempts(batch[half:], give_up)
+
+    def _sleep(self, wait: float) -> None:
+        # At shutdown the rest of the wait is cut short, down to a pause that does not hammer the backend.
+        if self._closing.is_set():
+            threading.Event().wait(min(wait, 0.1))
+        else:
+            self._closing.wait(wait)
+
+    def _lose(self, batch: Sequence[Span], reason: str, error: str) -> None:
+        self._lose_count(len(batch), reason, error)
+
+    def _lose_count(self, count: int, reason: str, error: str) -> None:
+        self.dropped[reason] += count
+        self._complain(f"{count} spans dropped ({reason}): {error}")
+
+    def _complain(self, error: str) -> None:
+        self.last_error = error
+        if monotonic() - self._complained >= _QUIET_SECONDS:
+            self._complained = monotonic()
+            logger.warning("%s (repeats are not logged for %d s)", error, _QUIET_SECONDS)
+        else:
+            logger.debug("%s", error)

@@ -1,0 +1,1 @@
+"""Strategies that decide which traces are recorded."""

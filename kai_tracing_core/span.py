@@ -1,0 +1,560 @@
+"""One operation of one service: the span, what it records, and its non-recording twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, clean_attributes
+from kai_tracing_core.context import BAGGAGE, CURRENT, INACTIVE, RESTORED, resolve
+from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
+from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, TraceContext
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "Event",
+    "Link",
+    "NonRecordingSpan",
+    "Span",
+    "SpanKind",
+    "SpanOptions",
+    "SpanResult",
+    "SpanStatusCode",
+    "to_nanoseconds",
+]
+
+
+class SpanKind(IntEnum):
+    """What role the span plays in a call (OpenTelemetry specification, Trace API, "SpanKind")."""
+
+    INTERNAL = 0
+    SERVER = 1
+    CLIENT = 2
+    PRODUCER = 3
+    CONSUMER = 4
+
+
+class SpanStatusCode(IntEnum):
+    """How the operation ended (OpenTelemetry specification, Trace API, "Set Status")."""
+
+    UNSET = 0
+    OK = 1
+    ERROR = 2
+
+
+class Event(NamedTuple):
+    """Something that happened during a span; `timestamp` is in nanoseconds since the epoch."""
+
+    name: str
+    timestamp: int
+    attributes: Mapping[str, Any]
+
+
+class Link(NamedTuple):
+    """A causal relation to a span that is not the parent, such as the producer of one message of a batch."""
+
+    context: TraceContext
+    attributes: Mapping[str, Any] = {}
+
+
+Time = int | float | datetime
+"""A point in time: nanoseconds since the epoch (int), seconds since the epoch (float) or a datetime."""
+
+
+def to_nanoseconds(time: Time) -> int:
+    """`time` in nanoseconds since the epoch. A naive datetime is local time, as everywhere in Python."""
+    if isinstance(time, datetime):
+        return int(time.timestamp() * 1e6) * 1000
+    return int(time * 1e9) if isinstance(time, float) else int(time)
+
+
+@dataclass(slots=True)
+class SpanOptions:
+    """How a span is to be started; every field may also be given to `start_span` by keyword.
+
+    `parent` None means the current span; a context that is not valid, such as `TraceContext()`, starts a new trace.
+    """
+
+    kind: SpanKind = SpanKind.INTERNAL
+    attributes: Attributes | None = None
+    parent: Span | TraceContext | None = None
+    links: Sequence[Link | TraceContext] = ()
+    start_time: Time | None = None
+    activate: bool = True
+    record_exception: bool = True
+
+
+class SpanSink(Protocol):
+    """Where a span goes when it ends, as the span sees it; `processing.pipeline.SpanPipeline` is the one there is."""
+
+    limits: SpanLimits
+    resource: Mapping[str, AttributeValue]
+    clock: Callable[[], int]
+    on_ending: Callable[[Span], None] | None
+    on_end: Callable[[Span], None]
+
+
+class Span:
+    """One operation: made by `tracing.span`, `tracing.start_span` or `@tracing.traced`, never directly.
+
+    Its own context manager: `with` makes it current, records the exception that leaves the block, and ends it. All
+    methods may be called from any thread; after `end` they do nothing. Attribute values are taken as they are and
+    made fit for export (`attributes.clean_value`) on the exporting thread, so setting one costs a dictionary entry.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_carried",
+        "_dropped",
+        "_end",
+        "_events",
+        "_flags",
+        "_links",
+        "_message",
+        "_open",
+        "_parent_id",
+        "_previous",
+        "_record_exception",
+        "_sink",
+        "_span_id",
+        "_start",
+        "_status",
+        "_trace_id",
+        "_trace_state",
+        "_weight",
+        "kind",
+        "name",
+    )
+
+    # Every field is set by SpanPipeline, without a constructor: a Python-level __init__ costs a tenth of a span.
+    name: str
+    kind: SpanKind
+    _trace_id: int
+    _span_id: int
+    _parent_id: int
+    _flags: int
+    _trace_state: str
+    _start: int
+    _end: int
+    _attributes: dict[str, Any]
+    _events: list[Event] | None
+    _links: list[Link] | None
+    _status: int
+    _message: str | None
+    _dropped: tuple[int, int, int] | None
+    _weight: float | None  # adjusted count; None is 1
+    _carried: Mapping[str, str] | None  # before activation the baggage to make current, then the one to put back
+    _record_exception: bool
+    _sink: SpanSink
+    _previous: Any
+    _open: bool  # deleted by whoever ends the span first, which is atomic
+
+    # -- recording ---------------------------------------------------------------------------------------------------
+
+    def is_recording(self) -> bool:
+        """Whether the span still takes attributes and events: sampled and not ended."""
+        return self._end == 0
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Set one attribute; the last value of a key wins."""
+        attributes = self._attributes
+        if self._end:
+            return
+        if len(attributes) < self._sink.limits.attributes or key in attributes:
+            attributes[key] = value
+        else:
+            self._drop(0)
+
+    def set_attributes(self, attributes: Attributes) -> None:
+        """Set several attributes."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Attributes | None = None, timestamp: Time | None = None) -> None:
+        """Record that something happened, now or at `timestamp`."""
+        if self._end:
+            return
+        events = self._events
+        if events is None:
+            events = self._events = []
+        if len(events) >= self._sink.limits.events:
+            self._drop(1)
+            return
+        at = self._sink.clock() if timestamp is None else to_nanoseconds(timestamp)
+        events.append(Event(name, at, dict(attributes) if attributes else {}))
+
+    def add_link(self, context: Span | TraceContext | Link, attributes: Attributes | None = None) -> None:
+        """Relate this span to another one that is not its parent. A context that is not valid is ignored."""
+        if self._end:
+            return
+        if isinstance(context, Link):
+            target, attributes = context.context, attributes or context.attributes
+        else:
+            target = context.trace_context
+        if not target.is_valid and not target.trace_state and not attributes:
+            return
+        links = self._links
+        if links is None:
+            links = self._links = []
+        if len(links) >= self._sink.limits.links:
+            self._drop(2)
+            return
+        links.append(Link(target, dict(attributes) if attributes else {}))
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes | None = None,
+        timestamp: Time | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Add an `exception` event with type, message and stack trace (semantic conventions, "Exceptions on spans")."""
+        if self._end:
+            return
+        details: dict[str, Any] = {
+            "exception.type": qualified_name(type(exception)),
+            "exception.message": describe(exception),
+            "exception.stacktrace": stack_trace(exception),
+            "exception.escaped": str(escaped),
+        }
+        if attributes:
+            details.update(attributes)
+        self.add_event("exception", details, timestamp)
+
+    def set_status(self, code: SpanStatusCode, message: str | None = None) -> None:
+        """Say how the operation ended. OK is final, UNSET is ignored, and only ERROR has a message."""
+        if self._end or self._status == SpanStatusCode.OK or code == SpanStatusCode.UNSET:
+            return
+        self._status = int(code)
+        self._message = message if code == SpanStatusCode.ERROR else None
+
+    def update_name(self, name: str) -> None:
+        """Give the span another name, for what is known only later, such as the route of a request."""
+        if not self._end:
+            self.name = name
+
+    # -- its life ----------------------------------------------------------------------------------------------------
+
+    def end(self, end_time: Time | None = None) -> None:
+        """End the span, now or at `end_time`, and put back what was current before it. Later calls do nothing."""
+        try:
+            del self._open
+        except AttributeError:
+            return
+        sink = self._sink
+        if self._previous is not INACTIVE:
+            self._deactivate()
+        end = sink.clock() if end_time is None else to_nanoseconds(end_time)
+        if sink.on_ending is not None:
+            sink.on_ending(self)
+        self._end = max(end, self._start)
+        sink.on_end(self)
+
+    def _activate(self) -> None:
+        """Make this the current span until `_deactivate`."""
+        previous = CURRENT.get()
+        self._previous = resolve(previous) if previous is not None and previous._end else previous
+        CURRENT.set(self)
+        if self._carried is not None:
+            baggage = BAGGAGE.get()
+            BAGGAGE.set(self._carried)
+            self._carried = baggage
+
+    def _deactivate(self) -> None:
+        """Put back what was current before, if this span is current here."""
+        previous = self._previous
+        if previous is not None and previous._end:
+            previous = resolve(previous)
+        if CURRENT.get() is self:
+            CURRENT.set(previous)
+            self._previous = RESTORED
+            if self._carried is not None:
+                BAGGAGE.set(self._carried)
+                self._carried = None
+        else:
+            self._previous = previous
+
+    def __enter__(self) -> Self:
+        if self._previous is INACTIVE:
+            self._activate()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if exception is not None:
+            self._fail(exception)
+        self.end()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, exception, trace)
+
+    def _fail(self, exception: BaseException) -> None:
+        """Record the exception that leaves the span, unless leaving that way is no error."""
+        if not is_failure(exception) or not self._record_exception or self._end:
+            return
+        self.record_exception(exception, escaped=True)
+        self.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def trace_id(self) -> str:
+        """The trace id: 32 lowercase hexadecimal digits."""
+        return f"{self._trace_id:032x}"
+
+    @property
+    def span_id(self) -> str:
+        """The span id: 16 lowercase hexadecimal digits."""
+        return f"{self._span_id:016x}"
+
+    @property
+    def parent_id(self) -> str | None:
+        """The parent's span id, or None for the root of a trace."""
+        return f"{self._parent_id:016x}" if self._parent_id else None
+
+    @property
+    def has_remote_parent(self) -> bool:
+        """Whether the parent lives in another process."""
+        return self._flags & PARENT_REMOTE != 0
+
+    @property
+    def trace_context(self) -> TraceContext:
+        """What `inject_context` sends on: this span's identity and the baggage that is current here."""
+        return TraceContext(
+            self._trace_id,
+            self._span_id,
+            self._flags & ~PARENT_REMOTE,
+            self._trace_state,
+            baggage=self._baggage(),
+        )
+
+    def _baggage(self) -> Mapping[str, str]:
+        if self._carried is None or self._previous is not INACTIVE:
+            return BAGGAGE.get()
+        return self._carried
+
+    @property
+    def trace_flags(self) -> int:
+        """The flags as W3C Trace Context puts them on the wire: bit 0 sampled, bit 1 random."""
+        return self._flags & WIRE_FLAGS
+
+    @property
+    def trace_state(self) -> str:
+        """The `tracestate` list as one header value; empty when there is none."""
+        return self._trace_state
+
+    @property
+    def start_time(self) -> int:
+        """When the span started: nanoseconds since the epoch."""
+        return self._start
+
+    @property
+    def end_time(self) -> int | None:
+        """When the span ended: nanoseconds since the epoch; None while it runs."""
+        return self._end or None
+
+    @property
+    def duration(self) -> float | None:
+        """How long the span took: seconds; None while it runs."""
+        return (self._end - self._start) / 1e9 if self._end else None
+
+    @property
+    def attributes(self) -> Mapping[str, AttributeValue]:
+        """The attributes as they are exported: of valid types, within the limits."""
+        limits = self._sink.limits
+        return clean_attributes(self._attributes, limits.attributes, limits.value_length)[0]
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events in the order of their recording, their attributes as they are exported."""
+        limits = self._sink.limits
+        return [
+            Event(name, at, clean_attributes(attributes, limits.event_attributes, limits.value_length)[0])
+            for name, at, attributes in self._events or ()
+        ]
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The links in the order of their recording, their attributes as they are exported."""
+        limits = self._sink.limits
+        return [
+            Link(context, clean_attributes(attributes, limits.link_attributes, limits.value_length)[0])
+            for context, attributes in self._links or ()
+        ]
+
+    @property
+    def status(self) -> SpanStatusCode:
+        """How the operation ended."""
+        return SpanStatusCode(self._status)
+
+    @property
+    def status_message(self) -> str | None:
+        """The message of an ERROR status."""
+        return self._message
+
+    @property
+    def resource(self) -> Mapping[str, AttributeValue]:
+        """The attributes of the process that made the span, `service.name` among them."""
+        return self._sink.resource
+
+    @property
+    def adjusted_count(self) -> float:
+        """How many spans this one stands for (OpenTelemetry, "Probability sampling"): 1 / its sampling probability."""
+        return 1.0 if self._weight is None else self._weight
+
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes the limits, or an impossible value, dropped."""
+        limits = self._sink.limits
+        dropped = self._dropped[0] if self._dropped else 0
+        return dropped + clean_attributes(self._attributes, limits.attributes, limits.value_length)[1]
+
+    @property
+    def dropped_events(self) -> int:
+        """How many events the limits dropped."""
+        return self._dropped[1] if self._dropped else 0
+
+    @property
+    def dropped_links(self) -> int:
+        """How many links the limits dropped."""
+        return self._dropped[2] if self._dropped else 0
+
+    def _drop(self, what: int, count: int = 1) -> None:
+        dropped = list(self._dropped or (0, 0, 0))
+        dropped[what] += count
+        self._dropped = (dropped[0], dropped[1], dropped[2])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.trace_id}-{self.span_id}>"
+
+
+class NonRecordingSpan(Span):
+    """A span that is not recorded: its trace is not sampled, tracing is disabled, or it only stands for a context.
+
+    It can be current and be propagated like any other; all else it takes is thrown away.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, context: TraceContext) -> Self:
+        """A span that stands for `context`: it propagates it unchanged."""
+        span = cls.__new__(cls)
+        span.name = ""
+        span.kind = SpanKind.INTERNAL
+        span._trace_id = context._trace_id
+        span._span_id = context._span_id
+        span._parent_id = span._start = span._end = span._status = 0
+        span._flags = context._flags
+        span._trace_state = context._trace_state
+        span._carried = context.baggage
+        span._previous = INACTIVE
+        span._weight = span._message = None
+        span._open = True
+        return span
+
+    def is_recording(self) -> bool:
+        """False."""
+        return False
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Do nothing."""
+
+    def set_attributes(self, attributes: Attributes) -> None:
+        """Do nothing."""
+
+    def add_event(self, name: str, attributes: Attributes | None = None, timestamp: Time | None = None) -> None:
+        """Do nothing."""
+
+    def add_link(self, context: Span | TraceContext | Link, attributes: Attributes | None = None) -> None:
+        """Do nothing."""
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes | None = None,
+        timestamp: Time | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Do nothing."""
+
+    def set_status(self, code: SpanStatusCode, message: str | None = None) -> None:
+        """Do nothing."""
+
+    def update_name(self, name: str) -> None:
+        """Do nothing."""
+
+    def _fail(self, exception: BaseException) -> None:
+        """Do nothing."""
+
+    def end(self, end_time: Time | None = None) -> None:
+        """Put back what was current before it. Later calls do nothing."""
+        try:
+            del self._open
+        except AttributeError:
+            return
+        if self._previous is not INACTIVE:
+            self._deactivate()
+        self._end = 1
+
+    @property
+    def attributes(self) -> Mapping[str, AttributeValue]:
+        """Empty."""
+        return {}
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """Empty."""
+        return ()
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """Empty."""
+        return ()
+
+    @property
+    def resource(self) -> Mapping[str, AttributeValue]:
+        """Empty."""
+        return {}
+
+
+class SpanResult:
+    """What `start_span` returns: the span, and its trace context for `inject_context`.
+
+    May be unpacked: `span, trace_context = tracing.start_span("name")`.
+    """
+
+    __slots__ = ("span",)
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+
+    @property
+    def trace_context(self) -> TraceContext:
+        """The identity of the span, as it is propagated."""
+        return self.span.trace_context
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.span
+        yield self.span.trace_context
+
+    def __repr__(self) -> str:
+        return f"SpanResult({self.span!r})"

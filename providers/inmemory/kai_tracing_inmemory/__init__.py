@@ -1,0 +1,1 @@
+"""kai-tracing provider for In-memory: finished spans as a queryable list, for tests."""

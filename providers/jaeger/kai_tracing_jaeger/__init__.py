@@ -1,0 +1,1 @@
+"""kai-tracing provider for Jaeger: OTLP, agent UDP and collector HTTP thrift."""

@@ -1,0 +1,1 @@
+"""kai-tracing provider for OpenTelemetry: OTLP over HTTP and gRPC, and its API over our spans."""
