@@ -57,6 +57,8 @@ class _Marker:
 class BatchProcessor(SpanProcessor):
     """Queues sampled spans and hands them to the exporter in batches, on a thread of its own."""
 
+    trusted = True
+
     def __init__(
         self,
         exporter: SpanExporter,

@@ -96,19 +96,20 @@ class SpanPipeline:
         self._bind_processors()
 
     def _bind_processors(self) -> None:
-        def implemented(method: str) -> list[Any]:
-            base = getattr(SpanProcessor, method)
-            return [
-                getattr(processor, method)
-                for processor in (*self.processors, self.sink)
-                if getattr(type(processor), method, None) is not base
-            ]
+        self._on_start = self._bound("on_start")
+        self.on_ending = self._bound("on_ending")
+        self.on_end = self._bound("on_end") or _ignore
 
-        starting, ending, ended = (implemented(name) for name in ("on_start", "on_ending", "on_end"))
-        self._on_start: Callable[..., None] | None = _guarded(starting) if starting else None
-        self.on_ending: Callable[[Span], None] | None = _guarded(ending) if ending else None
-        # The sink is ours and does not raise: alone, it is called without anything in between.
-        self.on_end: Callable[[Span], None] = ended[0] if ended == [self.sink.on_end] else _guarded(ended)
+    def _bound(self, method: str) -> Callable[..., None] | None:
+        """One function that calls the method of every processor that has it; None where none has."""
+        own = getattr(SpanProcessor, method)
+        having = [
+            processor for processor in (*self.processors, self.sink) if getattr(type(processor), method, own) is not own
+        ]
+        calls = [getattr(processor, method) for processor in having]
+        if len(calls) == 1 and having[0].trusted:
+            return calls[0]  # type: ignore[no-any-return]
+        return _guarded(calls) if calls else None
 
     def start(  # noqa: C901, PLR0912, PLR0915 - one function, since every further call costs 5 % of a span
         self,
@@ -253,6 +254,10 @@ class SpanPipeline:
         done = [processor.shutdown(timeout) for processor in (*self.processors, self.sink)]
         self.sampler.close()
         return all(done)
+
+
+def _ignore(span: Span) -> None:
+    """Where nobody takes finished spans."""
 
 
 def _guarded(calls: Sequence[Callable[..., None]]) -> Callable[..., None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from kai_tracing_core.span import Span
@@ -36,6 +36,9 @@ class Stats:
 
 class SpanProcessor:
     """Sees spans on the application's threads: must be quick, and what it raises is logged and swallowed."""
+
+    trusted: ClassVar[bool] = False
+    """Whether it never raises, so that nothing need stand between the span and it."""
 
     def on_start(self, span: Span, parent: TraceContext | None) -> None:
         """A recorded span started."""
