@@ -6,13 +6,18 @@ Needs urllib3, which the providers that send over HTTP depend on; the core itsel
 from __future__ import annotations
 
 import gzip
+import http.client
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from time import time
+from math import isfinite
+from socket import socket
+from time import monotonic, time
 from typing import Any
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from kai_tracing_core.processing.processor import Rejected, Retryable, TooLarge
 
@@ -55,12 +60,12 @@ class HttpSender:
             "key_file": options.client_key_file,
             "cert_reqs": "CERT_REQUIRED" if options.verify else "CERT_NONE",
         }
-        if options.proxy:
-            return urllib3.ProxyManager(options.proxy, **common)
-        return urllib3.PoolManager(**common)
+        pool = urllib3.ProxyManager(options.proxy, **common) if options.proxy else urllib3.PoolManager(**common)
+        pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return pool
 
     def post(self, body: bytes, content_type: str, timeout: float) -> bytes:
-        """Send one body; returns the answer's, at most 64 KiB of it.
+        """Send one body; returns the answer's, at most 64 KiB of it, or nothing where it breaks off.
 
         Raises:
             Retryable: connection trouble, a time-out, or 429, 502, 503, 504, with the server's Retry-After.
@@ -72,28 +77,23 @@ class HttpSender:
         if options.gzip:
             body = gzip.compress(body, compresslevel=1)
             headers["Content-Encoding"] = "gzip"
-        seconds = min(timeout, options.timeout)
         try:
             response = self._pool.request(
                 "POST",
                 options.url,
                 body=body,
                 headers=headers,
-                timeout=urllib3.Timeout(total=seconds),
+                timeout=urllib3.Timeout(total=min(timeout, options.timeout)),
                 redirect=False,
                 preload_content=False,
             )
-            try:
-                answer = response.read(_ANSWER_LIMIT)
-            finally:
-                response.drain_conn()
-                response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Retryable(f"{options.url}: {_reason(error)}") from error
+            raise Retryable(f"{_without_secrets(options.url)}: {_reason(error)}") from error
+        answer = _read(response)
         status = response.status
         if 200 <= status < 300:
             return answer
-        said = f"{options.url} answered {status} {answer[:200].decode('utf-8', 'replace')}".rstrip()
+        said = f"{_without_secrets(options.url)} answered {status} {answer[:200].decode('utf-8', 'replace')}".rstrip()
         if status in _RETRYABLE:
             raise Retryable(said, retry_after=parse_retry_after(response.headers.get("Retry-After")))
         if status == 413:
@@ -109,6 +109,73 @@ class HttpSender:
         self._pool.clear()
 
 
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    """The answer's body. With the status the server has decided; a body that breaks off changes nothing about it."""
+    try:
+        answer = response.read(_ANSWER_LIMIT + 1)
+    except (urllib3.exceptions.HTTPError, OSError):
+        response.close()
+        return b""
+    if len(answer) > _ANSWER_LIMIT:
+        response.close()
+    else:
+        response.release_conn()
+    return answer[:_ANSWER_LIMIT]
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket until a deadline. A socket's own time-out starts anew with every byte that drips in."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        timeout = sock.gettimeout()
+        self._deadline = monotonic() + (60.0 if timeout is None else timeout)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self._deadline - monotonic()
+        if remaining <= 0:
+            raise TimeoutError("the answer takes too long")
+        self._sock.settimeout(remaining)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        raw: Any = self.fp.detach()  # a BufferedReader over the socket
+        self.fp = io.BufferedReader(_TimedReader(raw, sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _TimedResponse
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _TimedResponse
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def _without_secrets(url: str) -> str:
+    """The URL for a message: without user, password and query."""
+    parsed = urllib3.util.parse_url(url)
+    return parsed._replace(auth=None, query=None, fragment=None).url
+
+
 def _reason(error: BaseException) -> str:
     """The innermost cause, which says more than the wrapping of it."""
     cause = getattr(error, "reason", None) or error
@@ -120,10 +187,12 @@ def parse_retry_after(value: str | None) -> float | None:
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
         pass
+    else:
+        return max(0.0, seconds) if isfinite(seconds) else None
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
