@@ -115,6 +115,7 @@ class Span:
         "_end",
         "_events",
         "_flags",
+        "_kind",
         "_links",
         "_message",
         "_open",
@@ -128,13 +129,12 @@ class Span:
         "_trace_id",
         "_trace_state",
         "_weight",
-        "kind",
         "name",
     )
 
     # Every field is set by SpanPipeline, without a constructor: a Python-level __init__ costs a tenth of a span.
     name: str
-    kind: SpanKind
+    _kind: SpanKind
     _trace_id: int
     _span_id: int
     _parent_id: int
@@ -331,6 +331,11 @@ class Span:
         return f"{self._parent_id:016x}" if self._parent_id else None
 
     @property
+    def kind(self) -> SpanKind:
+        """What role the span plays in a call."""
+        return self._kind
+
+    @property
     def has_remote_parent(self) -> bool:
         """Whether the parent lives in another process."""
         return self._flags & PARENT_REMOTE != 0
@@ -459,7 +464,7 @@ class NonRecordingSpan(Span):
         """A span that stands for `context`: it propagates it unchanged."""
         span = cls.__new__(cls)
         span.name = ""
-        span.kind = SpanKind.INTERNAL
+        span._kind = SpanKind.INTERNAL
         span._trace_id = context._trace_id
         span._span_id = context._span_id
         span._parent_id = span._start = span._end = span._status = 0

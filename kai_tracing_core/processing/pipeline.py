@@ -164,7 +164,7 @@ class SpanPipeline:
 
         span = object.__new__(self.span_class)
         span.name = name
-        span.kind = kind
+        span._kind = kind
         span._trace_id = trace_id
         span._span_id = self._new_span_id() or 1
         span._parent_id = parent_id
@@ -227,7 +227,7 @@ class SpanPipeline:
         self.unsampled += 1
         span = object.__new__(self.non_recording_class)
         span.name = name
-        span.kind = kind
+        span._kind = kind
         span._trace_id = trace_id
         span._span_id = self._new_span_id() or 1
         span._flags = flags
