@@ -18,7 +18,7 @@ from typing import Any
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, Stats
 from kai_tracing_core.processing.retry import Delivery, RetryPolicy
-from kai_tracing_core.span import Span
+from kai_tracing_core.span import Span, SpanStatusCode
 from kai_tracing_core.trace_context import SAMPLED
 
 __all__ = ["BatchOptions", "BatchProcessor"]
@@ -26,6 +26,7 @@ __all__ = ["BatchOptions", "BatchProcessor"]
 logger = logging.getLogger(__name__)
 
 _NEVER = 1 << 62
+_EVICTION_TRIES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class BatchOptions:
 
     `max_queue` spans wait at most; `max_batch` are sent together, at the latest `delay` after the first of them
     ended. One request may take `export_timeout`; a batch is retried for `retry.max_elapsed` in all; at exit all that
-    waits gets `exit_timeout`.
+    waits gets `exit_timeout`. When the queue is full, spans with an error and those that took `slow` seconds or more
+    take the place of ordinary ones.
     """
 
     max_queue: int = 2048
@@ -42,6 +44,7 @@ class BatchOptions:
     delay: float = 5.0
     export_timeout: float = 30.0
     exit_timeout: float = 5.0
+    slow: float = 1.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
@@ -75,6 +78,8 @@ class BatchProcessor(SpanProcessor):
         self._capacity = self.options.max_queue
         self._reset()
         lifecycle.register(self)
+        if exporter.due() is not None:  # an earlier process left something to send
+            self._wake()
 
     def _reset(self) -> None:
         self._queue: deque[Span | _Marker] = deque()
@@ -107,8 +112,30 @@ class BatchProcessor(SpanProcessor):
     def _refuse(self, span: Span) -> None:
         if not span._flags & SAMPLED:
             self._dropped["not_sampled"] += 1
+        elif self._closed:
+            self._dropped["shut_down"] += 1
         else:
-            self._dropped["shut_down" if self._closed else "queue_full"] += 1
+            self._dropped["queue_full"] += 1
+            if self._is_valuable(span) and self._evict():
+                self._queue.append(span)
+
+    def _is_valuable(self, span: Span) -> bool:
+        return span._status == SpanStatusCode.ERROR or span._end - span._start >= self.options.slow * 1e9
+
+    def _evict(self) -> bool:
+        """Take the first ordinary span out of the full queue; valuable ones at its head move to its end."""
+        for _ in range(_EVICTION_TRIES):
+            try:
+                oldest = self._queue.popleft()
+            except IndexError:
+                return True
+            if isinstance(oldest, _Marker):
+                self._queue.appendleft(oldest)
+                return False
+            if not self._is_valuable(oldest):
+                return True
+            self._queue.append(oldest)
+        return False
 
     def _wake(self) -> None:
         self._wake_at = _NEVER
@@ -188,13 +215,15 @@ class BatchProcessor(SpanProcessor):
         queued = sum(1 for item in list(self._queue) if not isinstance(item, _Marker)) + self._in_flight
         dropped = self._dropped + delivery.dropped
         return Stats(
-            ended=queued + delivery.exported + sum(dropped.values()),
+            ended=queued + delivery.exported + delivery.deferred + sum(dropped.values()),
             queued=queued,
             exported=delivery.exported,
+            spooled=delivery.deferred,
             retries=delivery.retries,
             export_seconds=delivery.seconds,
             dropped=dict(dropped),
             last_error=delivery.last_error,
+            spool=self.exporter.spool_stats(),
         )
 
     # -- on the worker thread ----------------------------------------------------------------------------------------
@@ -207,12 +236,15 @@ class BatchProcessor(SpanProcessor):
                 self._wake_at = 1
                 # A span may have ended between the look at the queue and the line above, without ringing.
                 if not queue:
-                    bell.acquire()
+                    due = self.exporter.due()
+                    bell.acquire(timeout=-1 if due is None else due)
             self._wake_at = options.max_batch
             if 0 < len(queue) < options.max_batch and not self._closed and not self._flush_waits():
                 bell.acquire(timeout=options.delay)
             self._wake_at = _NEVER
             self._send_pending()
+            if self.exporter.due() == 0:
+                self.exporter.catch_up(options.export_timeout)
         while queue and monotonic() < self._delivery.deadline:
             self._send_batch()
 

@@ -11,15 +11,40 @@ if TYPE_CHECKING:
     from kai_tracing_core.span import Span
     from kai_tracing_core.trace_context import TraceContext
 
-__all__ = ["Rejected", "Retryable", "SpanExporter", "SpanProcessor", "Stats", "TooLarge"]
+__all__ = [
+    "Deferred",
+    "PayloadExporter",
+    "Rejected",
+    "Retryable",
+    "SpanExporter",
+    "SpanProcessor",
+    "SpoolStats",
+    "Stats",
+    "TooLarge",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStats:
+    """What became of spans on disk, those of earlier and other processes included.
+
+    `pending` wait there now. Since this process started, `replayed` were delivered, `dropped` lost by cause, and
+    `resent` sent again because the process that had begun to send them died: the backend may have those twice.
+    """
+
+    pending: int = 0
+    replayed: int = 0
+    resent: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
     """Where the spans of a provider are, counted since it was made (in a forked child: since the fork).
 
-    `started` = running + `unsampled` + `ended`, and `ended` = `queued` + `exported` + the sum of `dropped`, which
-    says how many were lost and to what cause. `retries` counts repeated requests, not spans.
+    `started` = running + `unsampled` + `ended`, and `ended` = `queued` + `exported` + `spooled` + the sum of
+    `dropped`, which says how many were lost and to what cause. `retries` counts repeated requests, not spans.
+    `spooled` went to the disk spool, of which `spool` tells the rest.
     """
 
     started: int = 0
@@ -32,6 +57,7 @@ class Stats:
     export_seconds: float = 0.0
     dropped: Mapping[str, int] = field(default_factory=dict)
     last_error: str | None = None
+    spool: SpoolStats | None = None
 
 
 class SpanProcessor:
@@ -71,11 +97,42 @@ class SpanExporter(ABC):
             Rejected: it never will.
         """
 
+    def due(self) -> float | None:
+        """In how many seconds `catch_up` wants to be called; None while nothing waits."""
+        return None
+
+    def catch_up(self, timeout: float) -> None:
+        """Send what an earlier `export` deferred, within `timeout` seconds. Raises nothing."""
+
+    def spool_stats(self) -> SpoolStats | None:
+        """What waits on disk; None for an exporter without a spool."""
+        return None
+
     def after_fork(self) -> None:
         """Called in a forked child: let go of connections, which the parent still uses, without closing them."""
 
     def shutdown(self) -> None:
         """Close connections."""
+
+
+class PayloadExporter(SpanExporter):
+    """An exporter that sends each batch as one encoded payload, which can therefore also wait on disk (`spool`)."""
+
+    @abstractmethod
+    def encode(self, spans: Sequence[Span]) -> bytes:
+        """The spans as one request body or message."""
+
+    @abstractmethod
+    def send(self, payload: bytes, timeout: float) -> int:
+        """Send what `encode` gave; returns and raises what `SpanExporter.export` does."""
+
+    def export(self, spans: Sequence[Span], timeout: float) -> int:
+        """Encode the spans and send them."""
+        return self.send(self.encode(spans), timeout)
+
+
+class Deferred(Exception):
+    """The batch is safe on disk and will be sent later."""
 
 
 class Retryable(Exception):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from kai_tracing_core.processing.processor import Rejected, Retryable, SpanExporter, TooLarge
+from kai_tracing_core.processing.processor import Deferred, Rejected, Retryable, SpanExporter, TooLarge
 from kai_tracing_core.span import Span
 
 __all__ = ["Delivery", "RetryPolicy"]
@@ -51,6 +51,7 @@ class Delivery:
         self._closing = closing
         self.deadline = math.inf
         self.exported = 0
+        self.deferred = 0
         self.retries = 0
         self.seconds = 0.0
         self.dropped: Counter[str] = Counter()
@@ -67,42 +68,45 @@ class Delivery:
 
     def _attempts(self, batch: Sequence[Span], give_up: float) -> None:
         attempt = 0
-        while True:
-            remaining = min(self._timeout, self.deadline - monotonic())
-            if remaining <= 0:
-                self._lose(batch, "shutdown", "no time left at shutdown")
+        while (error := self._attempt(batch, give_up)) is not None:
+            wait = self._policy.wait(attempt, error.retry_after)
+            if monotonic() + wait > min(give_up, self.deadline):
+                self._lose(len(batch), "unreachable", str(error))
                 return
-            try:
-                refused = self._exporter.export(batch, remaining)
-            except Retryable as error:
-                wait = self._policy.wait(attempt, error.retry_after)
-                if monotonic() + wait > min(give_up, self.deadline):
-                    self._lose(batch, "unreachable", str(error))
-                    return
-                self._complain(str(error))
-                self.retries += 1
-                attempt += 1
-                self._sleep(wait)
-            except TooLarge as error:
-                self._split(batch, give_up, "too_large", str(error))
-                return
-            except Rejected as error:
-                self._lose(batch, error.reason, str(error))
-                return
-            except Exception as error:
-                # One span that cannot be encoded must not take its neighbours along.
-                logger.debug("export failed", exc_info=True)
-                self._split(batch, give_up, "export_error", f"{type(error).__name__}: {error}")
-                return
-            else:
-                self.exported += len(batch) - refused
-                if refused:
-                    self._lose_count(refused, "rejected", f"the backend refused {refused} of {len(batch)} spans")
-                return
+            self._complain(str(error))
+            self.retries += 1
+            attempt += 1
+            self._sleep(wait)
+
+    def _attempt(self, batch: Sequence[Span], give_up: float) -> Retryable | None:
+        """Try once; the error if trying again may help."""
+        remaining = min(self._timeout, self.deadline - monotonic())
+        if remaining <= 0:
+            self._lose(len(batch), "shutdown", "no time left at shutdown")
+            return None
+        try:
+            refused = self._exporter.export(batch, remaining)
+        except Retryable as error:
+            return error
+        except Deferred:
+            self.deferred += len(batch)
+        except TooLarge as error:
+            self._split(batch, give_up, "too_large", str(error))
+        except Rejected as error:
+            self._lose(len(batch), error.reason, str(error))
+        except Exception as error:
+            # One span that cannot be encoded must not take its neighbours along.
+            logger.debug("export failed", exc_info=True)
+            self._split(batch, give_up, "export_error", f"{type(error).__name__}: {error}")
+        else:
+            self.exported += len(batch) - refused
+            if refused:
+                self._lose(refused, "rejected", f"the backend refused {refused} of {len(batch)} spans")
+        return None
 
     def _split(self, batch: Sequence[Span], give_up: float, reason: str, error: str) -> None:
         if len(batch) == 1:
-            self._lose(batch, reason, error)
+            self._lose(len(batch), reason, error)
             return
         half = len(batch) // 2
         self._attempts(batch[:half], give_up)
@@ -115,10 +119,7 @@ class Delivery:
         else:
             self._closing.wait(wait)
 
-    def _lose(self, batch: Sequence[Span], reason: str, error: str) -> None:
-        self._lose_count(len(batch), reason, error)
-
-    def _lose_count(self, count: int, reason: str, error: str) -> None:
+    def _lose(self, count: int, reason: str, error: str) -> None:
         self.dropped[reason] += count
         self._complain(f"{count} spans dropped ({reason}): {error}")
 
