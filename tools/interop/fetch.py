@@ -1,0 +1,140 @@
+"""Fetch the servers of `make interop`, once, into a cache outside the repository.
+
+Zipkin comes as its released jar through Maven, Jaeger is compiled from its Go module. Prints what it has, and ends
+with 1 when a server could not be had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ZIPKIN_VERSION = "3.6.1"
+JAEGER_VERSION = "v1.76.0"  # the tag of the module; it is Jaeger 2.13
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kai-tracing" / "interop"
+ATTEMPTS = 3
+DOWNLOAD_SECONDS = 300.0
+BUILD_SECONDS = float(os.environ.get("INTEROP_BUILD_TIMEOUT") or 3600)
+
+
+class NotAvailableError(Exception):
+    """The server cannot be had here; the message says why."""
+
+
+def zipkin() -> Path:
+    """The jar of the Zipkin server."""
+    jar = CACHE / f"zipkin-server-{ZIPKIN_VERSION}-exec.jar"
+    if not jar.exists():
+        _need("java", "to run it")
+        _need("mvn", "to download it")
+        with _workplace() as place:
+            artifact = f"io.zipkin:zipkin-server:{ZIPKIN_VERSION}:jar:exec"
+            command = ["mvn", "--quiet", "--batch-mode", "dependency:copy", f"-Dartifact={artifact}"]
+            _download([*command, f"-DoutputDirectory={place}"], place)
+            (place / jar.name).replace(jar)
+    return jar
+
+
+def jaeger() -> Path:
+    """The program of the Jaeger server."""
+    program = CACHE / f"jaeger-{JAEGER_VERSION}"
+    if not program.exists():
+        _need("go", "to compile it")
+        with _workplace() as place:
+            _prepare_jaeger(place)
+            build = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", "jaeger"]
+            _run([*build, "github.com/jaegertracing/jaeger/cmd/jaeger"], place, BUILD_SECONDS)
+            (place / "jaeger").replace(program)
+    return program
+
+
+def _prepare_jaeger(place: Path) -> None:
+    """Make a module that requires Jaeger's.
+
+    `go install` refuses a module with replacements, and only the main module's count: so they are repeated in a main
+    module of our own. Jaeger's checksums come along, which saves asking for each of its dependencies'.
+    """
+    module = f"github.com/jaegertracing/jaeger@{JAEGER_VERSION}"
+    _run(["go", "mod", "init", "interop"], place, DOWNLOAD_SECONDS)
+    source = Path(json.loads(_download(["go", "mod", "download", "-json", module], place))["Dir"])
+    (place / "go.sum").write_bytes((source / "go.sum").read_bytes())
+    replacements = json.loads(_run(["go", "mod", "edit", "-json", str(source / "go.mod")], place, DOWNLOAD_SECONDS))
+    for entry in replacements["Replace"] or ():
+        old, new = ("@".join(filter(None, (entry[key]["Path"], entry[key].get("Version")))) for key in ("Old", "New"))
+        _run(["go", "mod", "edit", f"-replace={old}={new}"], place, DOWNLOAD_SECONDS)
+    package, version = module.split("@")
+    _download(["go", "get", f"{package}/cmd/jaeger@{version}"], place)
+
+
+def _need(program: str, purpose: str) -> None:
+    if shutil.which(program) is None:
+        raise NotAvailableError(f"needs {program} {purpose}, which is not installed")
+
+
+@contextmanager
+def _workplace() -> Iterator[Path]:
+    """A directory on the cache's file system, so that what is complete can be moved into place at once."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=CACHE, prefix="fetch-") as place:
+        yield Path(place)
+
+
+def _download(command: list[str], place: Path) -> str:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _run(command, place, DOWNLOAD_SECONDS)
+        except NotAvailableError as error:
+            if attempt == ATTEMPTS:
+                raise
+            print(f"  attempt {attempt} of {ATTEMPTS} failed: {error}", flush=True)
+            time.sleep(5 * attempt)
+    raise AssertionError
+
+
+def _run(command: list[str], place: Path, seconds: float) -> str:
+    """Run a command in `place` and give what it printed; a compiler's children end with it."""
+    with subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise NotAvailableError(f"{' '.join(command)}: not done after {seconds:.0f} seconds") from None
+            raise
+    if process.returncode:
+        last = (errors.strip() or output.strip())[-2000:]
+        raise NotAvailableError(f"{' '.join(command)} ended with {process.returncode}\n{last}")
+    return output
+
+
+SERVERS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger}
+
+
+def main() -> int:
+    """Fetch every server; the exit code says whether all of them are there."""
+    missing = 0
+    for name, fetch in SERVERS.items():
+        print(f"{name}: fetching unless it is in {CACHE}", flush=True)
+        try:
+            print(f"{name}: {fetch()}", flush=True)
+        except NotAvailableError as error:
+            missing += 1
+            print(f"{name}: NOT AVAILABLE: {error}", file=sys.stderr, flush=True)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
