@@ -343,13 +343,15 @@ class Span:
     @property
     def trace_context(self) -> TraceContext:
         """What `inject_context` sends on: this span's identity and the baggage that is current here."""
-        return TraceContext(
+        context = TraceContext(
             self._trace_id,
             self._span_id,
             self._flags & ~PARENT_REMOTE,
             self._trace_state,
             baggage=self._baggage(),
         )
+        context._weight = self._weight
+        return context
 
     def _baggage(self) -> Mapping[str, str]:
         if self._carried is None or self._previous is not INACTIVE:
@@ -472,7 +474,8 @@ class NonRecordingSpan(Span):
         span._trace_state = context._trace_state
         span._carried = context.baggage
         span._previous = INACTIVE
-        span._weight = span._message = None
+        span._weight = context._weight
+        span._message = None
         span._open = True
         return span
 

@@ -41,7 +41,7 @@ class TraceContext:
     `is_valid`; as a parent it starts a new trace.
     """
 
-    __slots__ = ("_flags", "_span_id", "_trace_id", "_trace_state", "baggage", "is_remote")
+    __slots__ = ("_flags", "_span_id", "_trace_id", "_trace_state", "_weight", "baggage", "is_remote")
 
     # So that a context can stand where the current span is expected, see `context.resolve`.
     _end = 0
@@ -61,6 +61,7 @@ class TraceContext:
         self._span_id = int(span_id, 16) if isinstance(span_id, str) else span_id
         self._flags = flags
         self._trace_state = trace_state
+        self._weight: float | None = None  # the adjusted count of the local span that this stands for, if it has one
         self.is_remote = is_remote
         self.baggage = baggage
 

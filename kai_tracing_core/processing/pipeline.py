@@ -21,6 +21,7 @@ from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.sampling.always import AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.sampling.parent_based import ParentBased
+from kai_tracing_core.sampling.threshold import known_count
 from kai_tracing_core.span import Link, NonRecordingSpan, Span, SpanKind, Time, to_nanoseconds
 from kai_tracing_core.trace_context import (
     DEBUG,
@@ -159,8 +160,10 @@ class SpanPipeline:
                 attributes = {**(attributes or _NO_ATTRIBUTES), **result.attributes}
             parent_id = given._span_id if given is not None and given._trace_id else 0
             weight = result.adjusted_count
-            if weight is None and isinstance(given, Span):
+            if weight is None and given is not None:
                 weight = given._weight
+                if weight is None and given._flags & SAMPLED:
+                    weight = known_count(given._trace_state, trace_id)
 
         span = object.__new__(self.span_class)
         span.name = name

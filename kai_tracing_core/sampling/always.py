@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
+from kai_tracing_core.sampling.threshold import with_threshold
 
 __all__ = ["AlwaysOff", "AlwaysOn"]
 
@@ -16,8 +17,11 @@ class AlwaysOn(Sampler):
     always = True
 
     def should_sample(self, request: SamplingRequest) -> SamplingResult:
-        """Record."""
-        return _KEEP
+        """Record, and erase the `th` of a parent by which the span was not chosen."""
+        state = request.trace_state
+        if "th:" not in state:
+            return _KEEP
+        return SamplingResult(_KEEP.decision, trace_state=with_threshold(state, None), adjusted_count=1.0)
 
     @property
     def description(self) -> str:

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kai_tracing_core.processing.processor import SpanProcessor
     from kai_tracing_core.span import Link, SpanKind
     from kai_tracing_core.trace_context import TraceContext
 
@@ -78,6 +79,13 @@ class Sampler(ABC):
     @abstractmethod
     def description(self) -> str:
         """What it is and does, for people: `ParentBased{root=AlwaysOn}`."""
+
+    def wrap_sink(self, sink: SpanProcessor) -> SpanProcessor:
+        """What stands in front of `sink`, the queue, where the last word falls after the span: tail sampling.
+
+        Called once, when a provider is made of this sampler; by default nothing stands there.
+        """
+        return sink
 
     def close(self) -> None:
         """Release threads and connections; called when the provider shuts down."""

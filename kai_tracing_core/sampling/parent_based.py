@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kai_tracing_core.sampling.always import AlwaysOff, AlwaysOn
-from kai_tracing_core.sampling.base import Sampler, SamplingRequest, SamplingResult
+from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
+from kai_tracing_core.sampling.threshold import known_count, read, with_threshold
+from kai_tracing_core.trace_context import TraceContext
 
 __all__ = ["ParentBased"]
+
+# Without a count: the span stands for as many as its parent does, which the pipeline looks up.
+_FOLLOW = SamplingResult(SamplingDecision.RECORD_AND_SAMPLE)
 
 
 class ParentBased(Sampler):
@@ -40,10 +47,17 @@ class ParentBased(Sampler):
         if parent is None or not parent.has_decision:
             return self.root.should_sample(request)
         if parent.is_remote:
-            branch = self.remote_parent_sampled if parent.is_sampled else self.remote_parent_not_sampled
+            sampled, not_sampled = self.remote_parent_sampled, self.remote_parent_not_sampled
         else:
-            branch = self.local_parent_sampled if parent.is_sampled else self.local_parent_not_sampled
-        return branch.should_sample(request)
+            sampled, not_sampled = self.local_parent_sampled, self.local_parent_not_sampled
+        if not parent.is_sampled:
+            return _second_chance(not_sampled.should_sample(request), request)
+        if type(not_sampled) is not AlwaysOff:
+            # What the parent left out is counted by itself, so what it kept stands for itself only.
+            return _on_its_own(sampled.should_sample(request), request)
+        if type(sampled) is AlwaysOn:
+            return _FOLLOW
+        return _second_stage(sampled.should_sample(request), request, parent)
 
     def close(self) -> None:
         """Close all five."""
@@ -52,8 +66,17 @@ class ParentBased(Sampler):
 
     @property
     def description(self) -> str:
-        """`ParentBased{root=…}`."""
-        return f"ParentBased{{root={self.root.description}}}"
+        """`ParentBased{root=…}`, with the branches that are not the default."""
+        defaults = (None, AlwaysOn, AlwaysOff, AlwaysOn, AlwaysOff)
+        names = ("root", "remote_parent_sampled", "remote_parent_not_sampled", "local_parent_sampled")
+        shown = [
+            f"{name}={sampler.description}"
+            for name, sampler, default in zip(
+                (*names, "local_parent_not_sampled"), self._branches(), defaults, strict=True
+            )
+            if type(sampler) is not default
+        ]
+        return f"ParentBased{{{', '.join(shown)}}}"
 
     def _branches(self) -> tuple[Sampler, ...]:
         return (
@@ -63,3 +86,40 @@ class ParentBased(Sampler):
             self.local_parent_sampled,
             self.local_parent_not_sampled,
         )
+
+
+def _states_threshold(result: SamplingResult) -> bool:
+    return result.trace_state is not None and read(result.trace_state).th is not None
+
+
+def _without_threshold(result: SamplingResult, request: SamplingRequest, count: float | None) -> SamplingResult:
+    state = request.trace_state if result.trace_state is None else result.trace_state
+    return replace(result, trace_state=with_threshold(state, None), adjusted_count=count)
+
+
+def _second_stage(result: SamplingResult, request: SamplingRequest, parent: TraceContext) -> SamplingResult:
+    """A choice among what the parent kept: the counts multiply, unless the sampler raised the parent's threshold."""
+    if result.decision == SamplingDecision.DROP or result.adjusted_count is None:
+        return result
+    of_parent = parent._weight
+    if of_parent is None:
+        of_parent = known_count(parent._trace_state, request.trace_id)
+    if _states_threshold(result) and read(parent._trace_state).th is not None:
+        return result
+    return _without_threshold(result, request, (of_parent or 1.0) * result.adjusted_count)
+
+
+def _second_chance(result: SamplingResult, request: SamplingRequest) -> SamplingResult:
+    """A choice among what the parent left out.
+
+    By the trace's own randomness that is no fair choice any more, since the parent may have chosen by the same.
+    """
+    if result.decision == SamplingDecision.DROP:
+        return result
+    return _without_threshold(result, request, 1.0 if _states_threshold(result) else result.adjusted_count)
+
+
+def _on_its_own(result: SamplingResult, request: SamplingRequest) -> SamplingResult:
+    if result.decision == SamplingDecision.DROP:
+        return result
+    return _without_threshold(result, request, 1.0 if _states_threshold(result) else result.adjusted_count or 1.0)
