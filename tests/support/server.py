@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic
 from typing import Any, Literal
 
+from typing_extensions import Self
+
 from tests.support.decoding import ReceivedSpan, decode, decode_jaeger_datagram
 
 Action = Literal["answer", "reset", "hang", "rubbish", "drip", "cut"]
@@ -73,7 +75,7 @@ class FaultServer:
         """Without a path."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> FaultServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -192,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"only this")
         self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
 
@@ -208,7 +210,7 @@ class UdpSink:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._receive, daemon=True)
 
-    def __enter__(self) -> UdpSink:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

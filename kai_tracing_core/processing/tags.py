@@ -1,0 +1,71 @@
+"""Spans for formats that have tags only (OpenTelemetry specification, "Mapping to non-OTLP formats")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from time import sleep
+from typing import Any
+
+from kai_tracing_core.attributes import AttributeValue, clean_attributes
+from kai_tracing_core.span import Event, Span
+
+__all__ = ["events_of", "in_slices", "list_as_json", "tags_of", "valid_text"]
+
+_SLICE = 32
+_STATUS = ("", "OK", "ERROR")
+_DROPPED = ("otel.dropped_attributes_count", "otel.dropped_events_count", "otel.dropped_links_count")
+
+
+def tags_of(span: Span) -> dict[str, AttributeValue]:
+    """The attributes as they are exported, and as tags what these formats have no field for.
+
+    That is the status code, the scope, the trace state and the dropped counts; not the status message, for which
+    every format has a tag of its own.
+    """
+    limits = span._sink.limits
+    tags, dropped = clean_attributes(span._attributes, limits.attributes, limits.value_length)
+    if dropped or span._dropped is not None:
+        lost = span._dropped or (0, 0, 0)
+        for name, count in zip(_DROPPED, (lost[0] + dropped, lost[1], lost[2]), strict=True):
+            if count:
+                tags[name] = count
+    if span._status:
+        tags["otel.status_code"] = _STATUS[span._status]
+    if span._trace_state:
+        tags["w3c.tracestate"] = span._trace_state
+    scope = getattr(span, "_scope", None)
+    if scope is not None:
+        tags["otel.scope.name"] = scope.name
+        if scope.version:
+            tags["otel.scope.version"] = scope.version
+    return tags
+
+
+def events_of(span: Span) -> Iterator[Event]:
+    """The events, with attributes as they are exported."""
+    limits = span._sink.limits
+    for name, at, attributes in span._events or ():
+        if attributes:
+            attributes = clean_attributes(attributes, limits.event_attributes, limits.value_length)[0]  # noqa: PLW2901
+        yield Event(valid_text(name), at, attributes)
+
+
+def valid_text(value: Any) -> str:
+    """A name or a message as a string that can be encoded: of `str`, without lone surrogates."""
+    if type(value) is str and value.isascii():
+        return value
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def list_as_json(value: Any) -> str:
+    """A list value as one string."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def in_slices(spans: Iterable[Span]) -> Iterator[Span]:
+    """The spans, with a pause in which other threads run after every 32: that keeps the application's stalls short."""
+    for index, span in enumerate(spans, 1):
+        yield span
+        if not index % _SLICE:
+            sleep(0)
