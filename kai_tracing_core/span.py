@@ -21,6 +21,7 @@ __all__ = [
     "Event",
     "Link",
     "NonRecordingSpan",
+    "Scope",
     "Span",
     "SpanKind",
     "SpanOptions",
@@ -90,6 +91,30 @@ class SpanOptions:
     record_exception: bool = True
 
 
+class Scope(Protocol):
+    """What made a span, where that was not this package's API (OpenTelemetry's "instrumentation scope")."""
+
+    @property
+    def name(self) -> str:
+        """The name of the library that was instrumented, or that instruments it."""
+        ...
+
+    @property
+    def version(self) -> str | None:
+        """Its version."""
+        ...
+
+    @property
+    def schema_url(self) -> str | None:
+        """Which version of the semantic conventions it follows."""
+        ...
+
+    @property
+    def attributes(self) -> Mapping[str, Any] | None:
+        """Attributes that hold for all its spans."""
+        ...
+
+
 class SpanSink(Protocol):
     """Where a span goes when it ends, as the span sees it; `processing.pipeline.SpanPipeline` is the one there is."""
 
@@ -122,6 +147,7 @@ class Span:
         "_parent_id",
         "_previous",
         "_record_exception",
+        "_scope",
         "_sink",
         "_span_id",
         "_start",
@@ -151,6 +177,7 @@ class Span:
     _weight: float | None  # adjusted count; None is 1
     _carried: Mapping[str, str] | None  # before activation the baggage to make current, then the one to put back
     _record_exception: bool
+    _scope: Scope | None
     _sink: SpanSink
     _previous: Any
     _open: bool  # deleted by whoever ends the span first, which is atomic
@@ -423,6 +450,11 @@ class Span:
         return self._sink.resource
 
     @property
+    def scope(self) -> Scope | None:
+        """The instrumentation that made the span; None for this package's own API."""
+        return self._scope
+
+    @property
     def adjusted_count(self) -> float:
         """How many spans this one stands for (OpenTelemetry, "Probability sampling"): 1 / its sampling probability."""
         return 1.0 if self._weight is None else self._weight
@@ -475,7 +507,7 @@ class NonRecordingSpan(Span):
         span._carried = context.baggage
         span._previous = INACTIVE
         span._weight = context._weight
-        span._message = None
+        span._message = span._scope = None
         span._open = True
         return span
 

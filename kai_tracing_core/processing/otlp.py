@@ -14,18 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from time import sleep
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from kai_tracing_core.attributes import clean_attributes
 from kai_tracing_core.processing.http import HttpOptions, HttpSender
 from kai_tracing_core.processing.processor import SpanExporter
-from kai_tracing_core.span import Link, Span
+from kai_tracing_core.span import Link, Scope, Span
 from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-__all__ = ["OtlpHttpExporter", "Scope", "encode_json", "encode_request", "read_refusal"]
+__all__ = ["OtlpHttpExporter", "encode_json", "encode_request", "read_refusal"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,30 +36,6 @@ _SLICE = 32
 _REMOTE_KNOWN = 0x100
 _REMOTE = 0x200
 _DISTRIBUTION = "kai-tracing-core"
-
-
-class Scope(Protocol):
-    """What made a span (OTLP's InstrumentationScope); a span has it as `_scope`, or was made by our own API."""
-
-    @property
-    def name(self) -> str:
-        """The name of the library that was instrumented, or that instruments it."""
-        ...
-
-    @property
-    def version(self) -> str | None:
-        """Its version."""
-        ...
-
-    @property
-    def schema_url(self) -> str | None:
-        """Which version of the semantic conventions it follows."""
-        ...
-
-    @property
-    def attributes(self) -> Mapping[str, Any] | None:
-        """Attributes that hold for all its spans."""
-        ...
 
 
 @functools.cache
@@ -99,7 +75,7 @@ def encode_request(spans: Sequence[Span]) -> ExportTraceServiceRequest:
         if index % _SLICE == 0 and index:
             sleep(0)
         resource = span._sink.resource
-        scope = getattr(span, "_scope", None)
+        scope = span._scope
         if resource is not last_resource or scope is not last_scope or target is None:
             last_resource, last_scope = resource, scope
             key = id(resource), id(scope)
@@ -124,7 +100,7 @@ def _group(request: Any, resources: dict[int, Any], resource: Mapping[str, Any],
     return group.spans
 
 
-def _fill(message: Any, span: Span) -> None:
+def _fill(message: Any, span: Span) -> None:  # noqa: C901 - a call would cost more than the field it fills
     message.trace_id = span._trace_id.to_bytes(16, "big")
     message.span_id = span._span_id.to_bytes(8, "big")
     flags = span._flags
@@ -170,7 +146,7 @@ def _fill_link(message: Any, link: Link, limit: int, length: int | None) -> None
     message.dropped_attributes_count = _attributes(message.attributes, link.attributes, limit, length)
 
 
-def _attributes(
+def _attributes(  # noqa: C901 - as above
     target: Any, attributes: Mapping[str, Any], limit: int = 1 << 31, length: int | None = None, clean: bool = False
 ) -> int:
     """Add the attributes to a repeated KeyValue field; returns how many could not be.

@@ -22,7 +22,7 @@ from kai_tracing_core.sampling.always import AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.sampling.parent_based import ParentBased
 from kai_tracing_core.sampling.threshold import known_count
-from kai_tracing_core.span import Link, NonRecordingSpan, Span, SpanKind, Time, to_nanoseconds
+from kai_tracing_core.span import Link, NonRecordingSpan, Scope, Span, SpanKind, Time, to_nanoseconds
 from kai_tracing_core.trace_context import (
     DEBUG,
     DECISION_ONLY,
@@ -122,6 +122,7 @@ class SpanPipeline:
         links: Sequence[Link | TraceContext] = (),
         start_time: Time | None = None,
         record_exception: bool = True,
+        scope: Scope | None = None,
     ) -> Span:
         """A new span, not yet current. The parent is the current span unless one is given."""
         carried = None
@@ -180,6 +181,7 @@ class SpanPipeline:
         span._status = span._end = 0
         span._previous = INACTIVE
         span._record_exception = record_exception
+        span._scope = scope
         span._sink = self
         span._open = True
         if len(span._attributes) > self.limits.attributes:
@@ -237,7 +239,7 @@ class SpanPipeline:
         span._trace_state = state
         span._carried = carried
         span._previous = INACTIVE
-        span._weight = None
+        span._weight = span._scope = None
         span._parent_id = span._start = span._end = span._status = 0
         span._open = True
         return span
