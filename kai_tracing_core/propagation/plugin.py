@@ -1,0 +1,33 @@
+"""The built-in formats as plugins, registered in `kai_tracing.propagators` like a third party's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kai_tracing_core.hookspecs import hookimpl
+from kai_tracing_core.propagation.composite import built_in_propagator
+
+if TYPE_CHECKING:
+    from kai_tracing_core.propagation.base import Propagator
+    from kai_tracing_core.settings import TracingSettings
+
+__all__ = ["b3", "b3multi", "baggage", "jaeger", "tracecontext"]
+
+
+class _Format:
+    """A plugin that makes one built-in format."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @hookimpl
+    def kai_tracing_create_propagator(self, settings: TracingSettings) -> Propagator:
+        """Make it; there is nothing to configure."""
+        return built_in_propagator(self._name)
+
+
+tracecontext = _Format("tracecontext")
+baggage = _Format("baggage")
+b3 = _Format("b3")
+b3multi = _Format("b3multi")
+jaeger = _Format("jaeger")
