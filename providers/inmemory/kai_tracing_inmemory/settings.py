@@ -1,0 +1,20 @@
+"""Its settings: `TRACING_INMEMORY__*`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from kai_tracing_core.settings import ProviderSettings
+
+__all__ = ["InMemorySettings"]
+
+
+class InMemorySettings(ProviderSettings):
+    """What the in-memory provider can be told."""
+
+    section: ClassVar[str] = "inmemory"
+
+    capacity: int = Field(default=10_000, ge=1)
+    """How many finished spans are kept; beyond that the oldest make room, and are counted as dropped."""
