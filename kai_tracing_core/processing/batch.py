@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -84,7 +85,8 @@ class BatchProcessor(SpanProcessor):
     def _reset(self) -> None:
         self._queue: deque[Span | _Marker] = deque()
         self._in_flight = 0
-        self._dropped: Counter[str] = Counter()
+        # With the keys there already, counting up is atomic.
+        self._dropped: Counter[str] = Counter(queue_full=0, shut_down=0, not_sampled=0)
         self._worker: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closing = threading.Event()
@@ -153,12 +155,13 @@ class BatchProcessor(SpanProcessor):
         if not self._starting.acquire(blocking=False):
             return
         try:
-            if self._worker is None:
+            if self._worker is None and not self._closed:
                 worker = threading.Thread(target=self._run, name=f"kai-tracing-{self._name}", daemon=True)
                 worker.start()
                 self._worker = worker
         except RuntimeError as error:  # no thread can be started while the interpreter shuts down
-            logger.debug("no worker thread: %s; the queue is emptied at exit", error)
+            logger.debug("no worker thread: %s; the queue is emptied by flush and at exit", error)
+            self._wake_at = len(self._queue) + self.options.max_batch  # then it is tried again
         finally:
             self._starting.release()
 
@@ -166,10 +169,15 @@ class BatchProcessor(SpanProcessor):
         """Deliver all that ended before this call, within `timeout` seconds. Returns whether it was dealt with."""
         if self._closed or (self._worker is None and not self._queue):
             return True
+        deadline = monotonic() + timeout
         marker = _Marker()
         self._queue.append(marker)
         self._wake()
-        return marker.done.wait(timeout)
+        if self._worker is None:
+            self._drain_here(deadline)
+        if self._closing.is_set():  # a shutdown overtook this and may not have seen the marker
+            return marker.done.is_set()
+        return marker.done.wait(max(0.0, deadline - monotonic()))
 
     def shutdown(self, timeout: float) -> bool:
         """Deliver what waits within `timeout` seconds, count the rest as dropped, and end the thread."""
@@ -178,33 +186,51 @@ class BatchProcessor(SpanProcessor):
         self._closed = True
         self._capacity = 0
         deadline = monotonic() + timeout
-        self._delivery.deadline = deadline
         self._closing.set()
+        self._delivery.deadline = deadline
+        self._drain_here(deadline)
         worker = self._worker
-        if worker is not None and worker.is_alive():
+        if worker is not None:
             self._ring()
-            worker.join(max(0.0, timeout))
-        else:
-            contextvars.copy_context().run(self._drain_here, deadline)
+            worker.join(max(0.0, deadline - monotonic()))
+        stuck = worker is not None and worker.is_alive()
         left = self._clear()
-        if left:
-            self._dropped["shutdown"] += left
+        self._dropped["shutdown"] += left
+        if stuck or left:
+            left += self._in_flight
             logger.warning("%s: %d spans could not be delivered before the shutdown", self._name, left)
-        if worker is None or not worker.is_alive():
+        if not stuck:
             self.exporter.shutdown()
         return left == 0
 
     def _clear(self) -> int:
         left = 0
-        while self._queue:
-            item = self._queue.popleft()
+        while (item := self._take()) is not None:
             if isinstance(item, _Marker):
                 item.done.set()
             else:
                 left += 1
         return left
 
+    def _take(self) -> Span | _Marker | None:
+        try:
+            return self._queue.popleft()
+        except IndexError:
+            return None
+
     def _drain_here(self, deadline: float) -> None:
+        """Send what waits, on this thread, unless there is a worker or somebody else does it."""
+        if not self._starting.acquire(timeout=max(0.0, deadline - monotonic())):
+            return
+        try:
+            if self._worker is None:
+                self._delivery.deadline = deadline
+                contextvars.copy_context().run(self._drain, deadline)
+                self._delivery.deadline = deadline if self._closed else math.inf
+        finally:
+            self._starting.release()
+
+    def _drain(self, deadline: float) -> None:
         self._quiet()
         while self._queue and monotonic() < deadline:
             self._send_batch()
@@ -260,8 +286,7 @@ class BatchProcessor(SpanProcessor):
     def _send_batch(self) -> None:
         batch: list[Span] = []
         marker: _Marker | None = None
-        while self._queue and len(batch) < self.options.max_batch:
-            item = self._queue.popleft()
+        while len(batch) < self.options.max_batch and (item := self._take()) is not None:
             if isinstance(item, _Marker):
                 marker = item
                 break

@@ -22,15 +22,23 @@ class _Managed(Protocol):
 
 
 _managed: weakref.WeakSet[Any] = weakref.WeakSet()
+_first: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def register(processor: _Managed) -> None:
-    """Have `processor` shut down at exit, within its `options.exit_timeout`, and told of a fork in the child."""
-    _managed.add(processor)
+def register(processor: _Managed, *, before_others: bool = False) -> None:
+    """Have `processor` shut down at exit, within its `options.exit_timeout`, and told of a fork in the child.
+
+    What holds spans back for another one must be shut down before it: `before_others`.
+    """
+    (_first if before_others else _managed).add(processor)
+    # A child of multiprocessing that did not fork with this module loaded, as the fork server's do.
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        _finalize_at_exit(util)
 
 
 def _shutdown_all() -> None:
-    for processor in list(_managed):
+    for processor in (*_first, *_managed):
         try:
             processor.shutdown(processor.options.exit_timeout)
         except Exception:
@@ -38,7 +46,7 @@ def _shutdown_all() -> None:
 
 
 def _after_fork() -> None:
-    for processor in list(_managed):
+    for processor in (*_first, *_managed):
         try:
             processor.after_fork()
         except Exception:
@@ -46,7 +54,11 @@ def _after_fork() -> None:
     # A child of multiprocessing leaves by os._exit, which skips atexit, but runs its own finalizers.
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
-        util.register_after_fork(_shutdown_all, lambda _: util.Finalize(None, _shutdown_all, exitpriority=0))
+        util.register_after_fork(_shutdown_all, lambda _: _finalize_at_exit(util))
+
+
+def _finalize_at_exit(util: Any) -> None:
+    util.Finalize(None, _shutdown_all, exitpriority=0)
 
 
 atexit.register(_shutdown_all)

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 
 from kai_tracing_core.processing.processor import Deferred, Rejected, Retryable, SpanExporter, TooLarge
 from kai_tracing_core.span import Span
@@ -19,6 +19,8 @@ __all__ = ["Delivery", "RetryPolicy"]
 logger = logging.getLogger(__name__)
 
 _QUIET_SECONDS = 60.0
+_CLOSING_WAIT = 0.1
+"""The longest wait at shutdown, in seconds: little time is left, but the backend is not hammered either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,21 @@ class Delivery:
         attempt = 0
         while (error := self._attempt(batch, give_up)) is not None:
             wait = self._policy.wait(attempt, error.retry_after)
-            if monotonic() + wait > min(give_up, self.deadline):
+            # The deadline is set after `closing` and read before it: whoever sees it sees the shutdown, too.
+            end = min(give_up, self.deadline)
+            closing = self._closing.is_set()
+            if closing:
+                wait = min(wait, _CLOSING_WAIT)
+            if monotonic() + wait > end:
                 self._lose(len(batch), "unreachable", str(error))
                 return
             self._complain(str(error))
             self.retries += 1
             attempt += 1
-            self._sleep(wait)
+            if closing:
+                sleep(wait)
+            else:
+                self._closing.wait(wait)  # a shutdown cuts it short
 
     def _attempt(self, batch: Sequence[Span], give_up: float) -> Retryable | None:
         """Try once; the error if trying again may help."""
@@ -111,13 +121,6 @@ class Delivery:
         half = len(batch) // 2
         self._attempts(batch[:half], give_up)
         self._attempts(batch[half:], give_up)
-
-    def _sleep(self, wait: float) -> None:
-        # At shutdown the rest of the wait is cut short, down to a pause that does not hammer the backend.
-        if self._closing.is_set():
-            threading.Event().wait(min(wait, 0.1))
-        else:
-            self._closing.wait(wait)
 
     def _lose(self, count: int, reason: str, error: str) -> None:
         self.dropped[reason] += count

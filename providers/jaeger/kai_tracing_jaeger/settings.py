@@ -1,0 +1,64 @@
+"""The settings of the Jaeger provider: `TRACING_JAEGER__*`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import ClassVar
+
+from pydantic import Field, SecretStr
+
+from kai_tracing_core.settings import ProviderSettings
+
+__all__ = ["JaegerSettings", "Protocol"]
+
+
+class Protocol(str, Enum):
+    """The way of spans to Jaeger."""
+
+    OTLP = "otlp"
+    AGENT = "agent"
+    COLLECTOR = "collector"
+
+
+_ENDPOINTS = {
+    Protocol.OTLP: "http://localhost:4318/v1/traces",
+    Protocol.COLLECTOR: "http://localhost:14268/api/traces",
+}
+
+
+class JaegerSettings(ProviderSettings):
+    """Where and how spans are sent to Jaeger."""
+
+    section: ClassVar[str] = "jaeger"
+    otel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "endpoint": ("OTEL_EXPORTER_JAEGER_ENDPOINT",),
+        "timeout": ("OTEL_EXPORTER_JAEGER_TIMEOUT",),
+        "agent_host": ("OTEL_EXPORTER_JAEGER_AGENT_HOST",),
+        "agent_port": ("OTEL_EXPORTER_JAEGER_AGENT_PORT",),
+        "user": ("OTEL_EXPORTER_JAEGER_USER",),
+        "password": ("OTEL_EXPORTER_JAEGER_PASSWORD",),
+    }
+
+    protocol: Protocol = Field(
+        default=Protocol.OTLP,
+        description="`otlp` (Jaeger 1.35 and later), `agent` (thrift over UDP) or `collector` (thrift over HTTP).",
+    )
+    endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://[^/]+",
+        description="URL that takes OTLP (http://localhost:4318/v1/traces) or thrift (http://localhost:14268/api/traces).",
+    )
+    timeout: float = Field(default=10.0, gt=0, description="Seconds that one request may take.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Headers of every request.", repr=False)
+    gzip: bool = Field(default=False, description="Compress requests; for OTLP.")
+    user: str | None = Field(default=None, description="User for HTTP basic authentication.")
+    password: SecretStr | None = Field(default=None, description="Password for HTTP basic authentication.")
+    agent_host: str = Field(default="localhost", description="Where the agent is.")
+    agent_port: int = Field(default=6831, ge=1, le=65535, description="The agent's UDP port for compact thrift.")
+    max_packet_size: int = Field(default=65000, ge=1000, le=65507, description="Bytes that a UDP packet may have.")
+
+    @property
+    def url(self) -> str:
+        """The endpoint in effect."""
+        return self.endpoint or _ENDPOINTS[self.protocol]
