@@ -109,9 +109,7 @@ class Contract:
         ]
         assert not silenced, f"these contract tests are overridden; deny a capability instead: {silenced}"
         marks = {mark.name for mark in getattr(type(self), "pytestmark", ())}
-        assert not marks & {"skip", "skipif", "xfail"}, (
-            "the contract's tests may be neither skipped nor expected to fail"
-        )
+        assert not marks & {"skip", "skipif", "xfail"}, "contract tests may be neither skipped nor expected to fail"
 
 
 def _contract_tests(cls: type) -> dict[str, Any]:

@@ -436,7 +436,7 @@ class ContextContract(Contract):
     def test_baggage_is_current_inside_the_span_that_brought_it(
         self, service: TracingService, provider: TracingProvider
     ) -> None:
-        """Baggage of a remote parent is current inside its span, whichever way that was made, and goes on from there."""
+        """Baggage of a remote parent is current inside its span, however that was made, and goes on from there."""
         context = remote(baggage={"tenant": "7"})
 
         def look() -> tuple[str | None, str | None]:

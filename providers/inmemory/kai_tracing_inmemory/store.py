@@ -109,7 +109,7 @@ class SpanStore(SpanProcessor):
         return found[0]
 
     def roots(self) -> list[Span]:
-        """The spans without a parent here, in the order of their ends: those that began a trace or came from elsewhere."""
+        """The spans without a parent here, in the order of their ends: the beginnings of traces."""
         return find_roots(self.spans)
 
     def tree(self, trace_id: str | None = None) -> SpanTree:
