@@ -138,7 +138,7 @@ class RecordingProvider(TracingProvider):
         self.exporter = self.create_exporter()
         self.queue = self.create_queue(self.exporter)
         sink = self.queue
-        for wrap in self.config.wrap_sink:
+        for wrap in (self.config.sampler.wrap_sink, *self.config.wrap_sink):
             sink = wrap(sink)
         self.pipeline = SpanPipeline(self.config, sink)
         self.runtime = self.pipeline.runtime
@@ -213,5 +213,4 @@ class RecordingProvider(TracingProvider):
 
     def stats(self) -> Stats:
         """Where its spans are."""
-        stats = self.queue.stats() if isinstance(self.queue, BatchProcessor) else Stats()
-        return replace(stats, started=self.pipeline.started, unsampled=self.pipeline.unsampled)
+        return replace(self.pipeline.sink.stats(), started=self.pipeline.started, unsampled=self.pipeline.unsampled)

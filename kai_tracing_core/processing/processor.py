@@ -83,6 +83,10 @@ class SpanProcessor:
         """Flush, then release threads and connections. Later spans are dropped."""
         return True
 
+    def stats(self) -> Stats:
+        """Where the spans are that were handed to `on_end`; what stands in front of the queue adds its own to that."""
+        return Stats()
+
 
 class SpanExporter(ABC):
     """Encodes batches of spans and sends them to a backend; called on one worker thread at a time."""

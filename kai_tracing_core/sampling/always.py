@@ -15,6 +15,7 @@ class AlwaysOn(Sampler):
     """Records every span, whatever its parent's decision."""
 
     always = True
+    inherits_local = True
 
     def should_sample(self, request: SamplingRequest) -> SamplingResult:
         """Record, and erase the `th` of a parent by which the span was not chosen."""
@@ -31,6 +32,8 @@ class AlwaysOn(Sampler):
 
 class AlwaysOff(Sampler):
     """Records no span."""
+
+    inherits_local = True
 
     def should_sample(self, request: SamplingRequest) -> SamplingResult:
         """Drop."""

@@ -54,6 +54,8 @@ class ConsistentProbability(Sampler):
     what one with a higher keeps, and `th` in `tracestate` tells everybody how many spans each kept one stands for.
     """
 
+    inherits_local = True  # the same trace has the same randomness
+
     def __init__(self, probability: float) -> None:
         self.probability = probability
         self._threshold = threshold(probability)

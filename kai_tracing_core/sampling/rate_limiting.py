@@ -54,7 +54,7 @@ class RateLimiting(Sampler):
         self.burst = max(1.0, rate) if burst is None else burst
         self._clock = clock
         self._updated = self._swept = clock()
-        # All tokens are either claimed by an operation or spare. `_claimed` is what a share has been due since the start.
+        # Every token is an operation's or spare. `_claimed` is what a share has been due since the start.
         self._spare = self.burst
         self._claimed = 0.0
         self._shares = Operations(lambda _: _Share(self._claimed), limit=max_operations, idle=_IDLE)

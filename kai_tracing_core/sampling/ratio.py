@@ -26,6 +26,8 @@ class TraceIdRatio(Sampler):
     choice, since what it keeps can be counted by everybody downstream.
     """
 
+    inherits_local = True  # the same trace has the same randomness
+
     def __init__(self, ratio: float) -> None:
         if not 0.0 <= ratio <= 1.0:
             raise ValueError(f"a ratio is between 0 and 1, not {ratio}")

@@ -12,7 +12,7 @@ from kai_tracing_core.sampling.always import AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingRequest, SamplingResult
 from kai_tracing_core.span import SpanKind
 
-__all__ = ["Rule", "Rules", "matcher"]
+__all__ = ["Rule", "Rules", "holds", "matcher"]
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": lambda value, bound: value >= bound,
@@ -46,6 +46,14 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else str(value)
+
+
+def holds(test: Callable[[Any], bool], value: Any) -> bool:
+    """Whether the value passes the test; one that cannot be tested does not."""
+    try:
+        return test(value)
+    except Exception:
+        return False
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class Rules(Sampler):
             if rule.kind is not None and request.kind != rule.kind:
                 return False
             given = request.attributes
-            return all(key in given and test(given[key]) for key, test in attributes)
+            return all(key in given and holds(test, given[key]) for key, test in attributes)
 
         return matches
 

@@ -10,6 +10,8 @@ import math
 import re
 from typing import NamedTuple
 
+from kai_tracing_core.tracestate import get_member, put_member
+
 __all__ = [
     "NEVER",
     "adjusted_count",
@@ -30,8 +32,8 @@ _PRECISION = 4  # significant hexadecimal digits
 _DIGITS = 14
 _TH = re.compile(r"[0-9a-f]{1,14}")
 _RV = re.compile(r"[0-9a-f]{14}")
+_FIELD = re.compile(r"[a-z][a-z0-9]*:[A-Za-z0-9._-]*")
 _MAX_ENTRY = 256
-_MAX_MEMBERS = 32
 
 
 class Randomness(NamedTuple):
@@ -76,18 +78,15 @@ def encode(rejection: int) -> str:
 
 def read(trace_state: str) -> Randomness:
     """The `th` and `rv` of a `tracestate`; malformed ones count as absent."""
-    if "ot=" not in trace_state:
+    value = get_member(trace_state, "ot")
+    if value is None:
         return _NOTHING
-    for member in trace_state.split(","):
-        key, _, value = member.strip(" \t").partition("=")
-        if key == "ot":
-            fields = dict(field.partition(":")[::2] for field in value.split(";"))
-            th, rv = fields.get("th", ""), fields.get("rv", "")
-            return Randomness(
-                int(th.ljust(_DIGITS, "0"), 16) if _TH.fullmatch(th) else None,
-                int(rv, 16) if _RV.fullmatch(rv) else None,
-            )
-    return _NOTHING
+    fields = dict(field.partition(":")[::2] for field in value.split(";"))
+    th, rv = fields.get("th", ""), fields.get("rv", "")
+    return Randomness(
+        int(th.ljust(_DIGITS, "0"), 16) if _TH.fullmatch(th) else None,
+        int(rv, 16) if _RV.fullmatch(rv) else None,
+    )
 
 
 def randomness(trace_id: int, rv: int | None) -> int:
@@ -104,22 +103,15 @@ def known_count(trace_state: str, trace_id: int) -> float | None:
 
 
 def with_threshold(trace_state: str, rejection: int | None) -> str:
-    """`trace_state` with this `th`, or without one for None; `rv`, other fields and other members are kept.
-
-    The changed member moves to the left (W3C Trace Context, section 3.3.1.4); of 33 members the last is left out.
-    """
+    """`trace_state` with this `th`, or without one for None; `rv`, other well-formed fields and members are kept."""
     if rejection is None and "th:" not in trace_state:
         return trace_state
     fields = [] if rejection is None else [f"th:{encode(rejection)}"]
-    others = []
-    for member in trace_state.split(",") if trace_state else ():
-        key, _, value = member.strip(" \t").partition("=")
-        if key == "ot":
-            fields += [field for field in value.split(";") if field and not field.startswith("th:")]
-        elif key:
-            others.append(member.strip(" \t"))
-    while fields and len(";".join(fields)) > _MAX_ENTRY:
+    fields += [
+        field
+        for field in (get_member(trace_state, "ot") or "").split(";")
+        if _FIELD.fullmatch(field) and not field.startswith("th:")
+    ]
+    while len(";".join(fields)) > _MAX_ENTRY:
         fields.pop()
-    if fields:
-        others.insert(0, "ot=" + ";".join(fields))
-    return ",".join(others[:_MAX_MEMBERS])
+    return put_member(trace_state, "ot", ";".join(fields) or None)
