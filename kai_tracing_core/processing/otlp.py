@@ -13,8 +13,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from time import sleep
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kai_tracing_core.attributes import clean_attributes
 from kai_tracing_core.processing.http import HttpOptions, HttpSender
@@ -25,7 +24,7 @@ from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-__all__ = ["OtlpHttpExporter", "encode_json", "encode_request", "read_refusal"]
+__all__ = ["OtlpHttpExporter", "encode_json", "encode_request", "own_scope", "read_refusal"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +37,21 @@ _REMOTE = 0x200
 _DISTRIBUTION = "kai-tracing-core"
 
 
+class _OwnScope(NamedTuple):
+    name: str
+    version: str
+    schema_url: str
+    attributes: Mapping[str, Any]
+
+
 @functools.cache
-def _own_scope() -> Scope:
+def own_scope() -> Scope:
+    """The scope of spans that this package's own API made."""
     try:
         version = metadata.version(_DISTRIBUTION)
     except metadata.PackageNotFoundError:  # run from a copied source tree
         version = ""
-    return SimpleNamespace(name="kai_tracing_core", version=version, schema_url="", attributes={})
+    return _OwnScope("kai_tracing_core", version, "", {})
 
 
 @functools.cache
@@ -81,7 +88,7 @@ def encode_request(spans: Sequence[Span]) -> ExportTraceServiceRequest:
             key = id(resource), id(scope)
             target = groups.get(key)
             if target is None:
-                target = groups[key] = _group(request, resources, resource, scope or _own_scope())
+                target = groups[key] = _group(request, resources, resource, scope or own_scope())
         _fill(target.add(), span)
     return request  # type: ignore[no-any-return]
 

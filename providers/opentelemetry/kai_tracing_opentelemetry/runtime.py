@@ -1,0 +1,164 @@
+"""The current span and the baggage, kept in OpenTelemetry's own context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from opentelemetry import context as context_api
+from opentelemetry.baggage import _BAGGAGE_KEY as BAGGAGE_KEY
+from opentelemetry.context import Context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+from opentelemetry.trace import NonRecordingSpan as ApiNonRecordingSpan
+from opentelemetry.trace import Span as ApiSpan
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from opentelemetry.trace.propagation import _SPAN_KEY as SPAN_KEY
+
+from kai_tracing_core.context import EMPTY_BAGGAGE, RuntimeContext
+from kai_tracing_core.span import Span
+from kai_tracing_core.trace_context import WIRE_FLAGS, TraceContext
+
+__all__ = [
+    "BAGGAGE_KEY",
+    "SPAN_KEY",
+    "ContextSpan",
+    "OpenTelemetryContext",
+    "as_api",
+    "current_in",
+    "get_context",
+    "place",
+    "put_back",
+    "set_context",
+    "to_span_context",
+    "to_trace_context",
+]
+
+
+def _access() -> tuple[Callable[[], Context], Callable[[Context], Any]]:
+    """How the context is read and replaced: straight in its context variable where OpenTelemetry keeps it in one."""
+    runtime = context_api._RUNTIME_CONTEXT
+    if type(runtime) is ContextVarsRuntimeContext:
+        variable = runtime._current_context
+        return variable.get, variable.set
+    return context_api.get_current, context_api.attach
+
+
+get_context, set_context = _access()
+
+# Context forbids changes, so that nobody changes one that is in use; these fill in a new one.
+_set = dict.__setitem__
+_remove = dict.pop
+
+
+def to_span_context(context: TraceContext) -> SpanContext:
+    """The context as OpenTelemetry's API has it."""
+    return SpanContext(
+        context._trace_id,
+        context._span_id,
+        context.is_remote,
+        TraceFlags(context._flags & WIRE_FLAGS),
+        TraceState.from_header([context._trace_state]) if context._trace_state else None,
+    )
+
+
+def to_trace_context(context: SpanContext) -> TraceContext:
+    """The context as this project has it."""
+    state = context.trace_state.to_header() if context.trace_state else ""
+    return TraceContext(
+        context.trace_id, context.span_id, context.trace_flags & WIRE_FLAGS, state, is_remote=context.is_remote
+    )
+
+
+class ContextSpan(ApiNonRecordingSpan):
+    """Stands in OpenTelemetry's context for a trace context that was made current without a span."""
+
+    def __init__(self, context: TraceContext) -> None:
+        super().__init__(to_span_context(context))
+        self.trace_context = context
+
+
+def current_in(context: Context) -> Span | TraceContext | None:
+    """The span of ours that is current in `context`, or what stands for one that is not ours; None without any."""
+    span = context.get(SPAN_KEY)
+    if span is None or isinstance(span, Span):
+        return span
+    if isinstance(span, ContextSpan):
+        return span.trace_context
+    identity = span.get_span_context() if isinstance(span, ApiSpan) else None
+    return to_trace_context(identity) if identity is not None and identity.is_valid else None
+
+
+def as_api(value: Span | TraceContext | None) -> ApiSpan | None:
+    """What stands for `value` in OpenTelemetry's context."""
+    if value is None or isinstance(value, ApiSpan):
+        return value
+    return ContextSpan(value.trace_context)
+
+
+def place(span: ApiSpan | None, baggage: Mapping[str, str] | None = None) -> tuple[Context, Context]:
+    """Make the span current, and the baggage if there is one. Returns the context before and the one after."""
+    before = get_context()
+    after = Context(before)
+    if span is None:
+        _remove(after, SPAN_KEY, None)
+    else:
+        _set(after, SPAN_KEY, span)
+    if baggage is not None:
+        _set(after, BAGGAGE_KEY, dict(baggage))
+    set_context(after)
+    return before, after
+
+
+def put_back(current: Context, span: Any, before: Context, with_baggage: bool) -> None:
+    """Replace the span in `current`, and the baggage by what it was, leaving all else that was set since."""
+    restored = Context(current)
+    if span is None:
+        _remove(restored, SPAN_KEY, None)
+    else:
+        _set(restored, SPAN_KEY, span)
+    if with_baggage:
+        _set(restored, BAGGAGE_KEY, before.get(BAGGAGE_KEY) or {})
+    set_context(restored)
+
+
+class OpenTelemetryContext(RuntimeContext):
+    """Keeps the current span and the baggage where `opentelemetry.trace` and `opentelemetry.baggage` look for them."""
+
+    def get(self) -> Span | TraceContext | None:
+        """The current span (perhaps already ended), or the context of a span that is not ours, or None."""
+        span = get_context().get(SPAN_KEY)
+        if span is None or isinstance(span, Span):
+            return span
+        return current_in(get_context())
+
+    def attach(self, value: Span | TraceContext | None) -> Any:
+        """Make `value` current. Returns what `detach` wants back."""
+        baggage = value.baggage if isinstance(value, TraceContext) else None
+        before, after = place(as_api(value), baggage)
+        return before, after, baggage is not None
+
+    def detach(self, previous: Any) -> None:
+        """Put back what `attach` returned. Never raises, whichever task or thread calls it."""
+        before, after, with_baggage = previous
+        current = get_context()
+        if current is after:
+            set_context(before)
+        else:
+            put_back(current, before.get(SPAN_KEY), before, with_baggage)
+
+    def get_baggage(self) -> Mapping[str, str]:
+        """The current baggage, read-only."""
+        baggage: Any = get_context().get(BAGGAGE_KEY)
+        if not baggage:
+            return EMPTY_BAGGAGE
+        # OpenTelemetry's may have values of any type; a property-carrying string of ours stays what it is.
+        return MappingProxyType(
+            {key: value if isinstance(value, str) else str(value) for key, value in baggage.items()}
+        )
+
+    def set_baggage(self, baggage: Mapping[str, str]) -> None:
+        """Replace the current baggage in this thread or task."""
+        changed = Context(get_context())
+        _set(changed, BAGGAGE_KEY, dict(baggage))
+        set_context(changed)

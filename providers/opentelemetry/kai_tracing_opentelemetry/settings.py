@@ -1,0 +1,115 @@
+"""The settings of the OpenTelemetry provider: `TRACING_OPENTELEMETRY__*`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, field_validator
+
+from kai_tracing_core.processing.http import HttpOptions
+from kai_tracing_core.settings import ProviderSettings
+
+__all__ = ["Compression", "OpenTelemetrySettings", "Protocol"]
+
+_TRACES_PATH = "v1/traces"
+
+
+class Protocol(str, Enum):
+    """How OTLP is sent."""
+
+    HTTP_PROTOBUF = "http/protobuf"
+    HTTP_JSON = "http/json"
+    GRPC = "grpc"
+
+
+class Compression(str, Enum):
+    """How requests are compressed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+
+
+def _otlp(name: str) -> tuple[str, str]:
+    """The variables of OTLP's environment for one option; the signal's own goes first."""
+    return f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+
+
+class OpenTelemetrySettings(ProviderSettings):
+    """Where and how spans are sent (OpenTelemetry specification, "OpenTelemetry Protocol Exporter")."""
+
+    section: ClassVar[str] = "opentelemetry"
+    otel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT",),
+        "traces_endpoint": ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",),
+        "protocol": _otlp("PROTOCOL"),
+        "headers": _otlp("HEADERS"),
+        "compression": _otlp("COMPRESSION"),
+        "timeout": _otlp("TIMEOUT"),
+        "certificate": _otlp("CERTIFICATE"),
+        "client_certificate": _otlp("CLIENT_CERTIFICATE"),
+        "client_key": _otlp("CLIENT_KEY"),
+        "insecure": _otlp("INSECURE"),
+    }
+
+    endpoint: str | None = Field(
+        default=None,
+        description="Base URL of the collector (HTTP adds `v1/traces`): http://localhost:4318, or for gRPC :4317.",
+    )
+    traces_endpoint: str | None = Field(
+        default=None, description="URL for spans, used as it is; goes before `endpoint`."
+    )
+    protocol: Protocol = Field(default=Protocol.HTTP_PROTOBUF, description="`http/protobuf`, `http/json` or `grpc`.")
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Headers, or gRPC metadata, of every request: `name=value,name=value`.",
+        repr=False,
+    )
+    compression: Compression = Field(default=Compression.NONE, description="`gzip` or `none`.")
+    timeout: float = Field(default=10.0, gt=0, description="Seconds that one request may take.")
+    certificate: str | None = Field(default=None, description="PEM file of the authorities that are trusted.")
+    client_certificate: str | None = Field(default=None, description="PEM file of the client's certificate.")
+    client_key: str | None = Field(default=None, description="PEM file of the client's key.")
+    insecure: bool = Field(default=False, description="gRPC without TLS where the endpoint names no scheme.")
+    set_global: bool = Field(
+        default=True, description="Make the spans of code that uses `opentelemetry.trace` part of the same traces."
+    )
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _parse_headers(cls, value: Any) -> Any:
+        """`name=value` pairs, percent-encoded, separated by commas; a pair that is none is an error."""
+        if not isinstance(value, str):
+            return value
+        pairs = (pair.partition("=") for pair in value.split(",") if pair.strip())
+        return {unquote(name.strip()).lower(): unquote(rest.strip()) for name, _, rest in pairs}
+
+    @field_validator("endpoint", "traces_endpoint")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value and "://" in value and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("the scheme is neither http nor https")
+        return value or None
+
+    @property
+    def url(self) -> str:
+        """Where spans are sent: for HTTP the whole URL, for gRPC one whose path does not count."""
+        if self.traces_endpoint:
+            return self.traces_endpoint
+        if self.protocol is Protocol.GRPC:
+            return self.endpoint or "http://localhost:4317"
+        return f"{(self.endpoint or 'http://localhost:4318').rstrip('/')}/{_TRACES_PATH}"
+
+    def http_options(self) -> HttpOptions:
+        """The options of an HTTP sender."""
+        return HttpOptions(
+            self.url,
+            headers=self.headers,
+            timeout=self.timeout,
+            gzip=self.compression is Compression.GZIP,
+            ca_file=self.certificate,
+            client_cert_file=self.client_certificate,
+            client_key_file=self.client_key,
+        )

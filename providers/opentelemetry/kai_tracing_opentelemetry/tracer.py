@@ -1,0 +1,277 @@
+"""OpenTelemetry's TracerProvider and Tracer over this project's pipeline."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor as SdkProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.util._decorator import _AgnosticContextManager
+from opentelemetry.util.types import Attributes
+
+from kai_tracing_core.context import RESTORED, resolve
+from kai_tracing_core.failures import describe
+from kai_tracing_core.processing.processor import SpanProcessor
+from kai_tracing_core.provider import RecordingProvider
+from kai_tracing_core.span import Link, Span, SpanKind
+from kai_tracing_core.trace_context import TraceContext
+from kai_tracing_opentelemetry.runtime import (
+    OpenTelemetryContext,
+    current_in,
+    get_context,
+    place,
+    set_context,
+    to_trace_context,
+)
+from kai_tracing_opentelemetry.sdk import EXPLICIT_CONTEXT, SdkSpanProcessor, to_resource
+from kai_tracing_opentelemetry.span import OpenTelemetryNonRecordingSpan, OpenTelemetrySpan
+
+__all__ = ["Tracer", "TracerProvider"]
+
+logger = logging.getLogger(__name__)
+
+V = TypeVar("V")
+
+_KINDS = tuple(SpanKind)
+_NO_PARENT = TraceContext()
+_MILLISECONDS = 1000.0
+
+
+def _parent_in(context: Context) -> Span | TraceContext:
+    """The parent that an explicit context names: without a span in it a new trace starts."""
+    parent = current_in(context)
+    if parent is not None and parent._end:
+        parent = resolve(parent)
+    return _NO_PARENT if parent is None else parent
+
+
+def _to_links(links: Iterable[trace_api.Link]) -> list[Link]:
+    return [Link(to_trace_context(link.context), link.attributes or {}) for link in links if link]
+
+
+def _start_nothing(_: str, *, parent: Span | TraceContext | None = None, **__: Any) -> Span:
+    """Where no provider is bound: a span that only passes the context on."""
+    given = current_in(get_context()) if parent is None else parent
+    return OpenTelemetryNonRecordingSpan.of(_NO_PARENT if given is None else given.trace_context)
+
+
+class Tracer(trace_api.Tracer):
+    """Makes spans for one instrumentation scope; see `opentelemetry.trace.Tracer`."""
+
+    def __init__(self, scope: InstrumentationScope, start: Callable[..., Span]) -> None:
+        self._scope = scope
+        self._start = start
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: trace_api.SpanKind = trace_api.SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[trace_api.Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> OpenTelemetrySpan | OpenTelemetryNonRecordingSpan:
+        """Start a span without making it current."""
+        if context is None:
+            span: Any = self._start(
+                name,
+                kind=_KINDS[kind._value_],
+                attributes=attributes,
+                links=_to_links(links) if links else (),
+                start_time=start_time,
+                record_exception=record_exception,
+                scope=self._scope,
+            )
+        else:
+            token = EXPLICIT_CONTEXT.set(context)
+            try:
+                span = self._start(
+                    name,
+                    kind=_KINDS[kind._value_],
+                    attributes=attributes,
+                    parent=_parent_in(context),
+                    links=_to_links(links) if links else (),
+                    start_time=start_time,
+                    record_exception=record_exception,
+                    scope=self._scope,
+                )
+            finally:
+                EXPLICIT_CONTEXT.reset(token)
+            span._carried = None  # the baggage is in the contexts, where OpenTelemetry looks for it
+        span._previous = RESTORED
+        if set_status_on_exception is not record_exception:
+            span._status_on_exception = set_status_on_exception
+        return span  # type: ignore[no-any-return]
+
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: trace_api.SpanKind = trace_api.SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[trace_api.Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> _Current:
+        """A context manager, and a decorator, that starts a span and makes it current."""
+        current = _Current.__new__(_Current)
+        current._start_span = self.start_span
+        current._arguments = (
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+        )
+        current._end_on_exit = end_on_exit
+        return current
+
+
+class _Current(_AgnosticContextManager[Any]):
+    """What `start_as_current_span` gives: the span starts when the block, or the decorated function, is entered."""
+
+    _start_span: Callable[..., Any]
+    _arguments: tuple[Any, ...]
+    _end_on_exit: bool
+    _span: Any
+    _before: Context
+
+    def __enter__(self) -> Any:
+        span = self._span = self._start_span(*self._arguments)
+        self._before, _ = place(span)
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # All of the context as it was, as OpenTelemetry's own does: what was attached in the block and never
+        # detached ends with it.
+        set_context(self._before)
+        span = self._span
+        if isinstance(exception, Exception) and span.is_recording():
+            if self._arguments[6]:
+                span.record_exception(exception)
+            if self._arguments[7]:
+                span.set_status(
+                    trace_api.Status(trace_api.StatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
+                )
+        if self._end_on_exit:
+            span.end()
+
+    def _again(self) -> _Current:
+        other = _Current.__new__(_Current)
+        other._start_span, other._arguments, other._end_on_exit = self._start_span, self._arguments, self._end_on_exit
+        return other
+
+    def __call__(self, func: V) -> V:
+        fn: Any = func
+        if inspect.iscoroutinefunction(func):
+
+            @functools.wraps(fn)
+            async def call_async(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return await fn(*args, **kwargs)
+
+            return call_async  # type: ignore[return-value]
+
+        @functools.wraps(fn)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return fn(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+
+class TracerProvider(trace_api.TracerProvider):
+    """OpenTelemetry's API over a recording provider; see `opentelemetry.trace.TracerProvider`.
+
+    Tracers outlive the provider they were made for: `use` hands all of them to another one, or (None) to none.
+    """
+
+    def __init__(self, provider: RecordingProvider | None = None) -> None:
+        self._lock = threading.Lock()
+        self._tracers: dict[InstrumentationScope, Tracer] = {}
+        self._provider: RecordingProvider | None = None
+        self._start: Callable[..., Span] = _start_nothing
+        if provider is not None:
+            self.use(provider)
+
+    @property
+    def provider(self) -> RecordingProvider | None:
+        """Where the spans go."""
+        return self._provider
+
+    def use(self, provider: RecordingProvider | None) -> None:
+        """Make spans of `provider` from now on, for tracers that exist already, too."""
+        with self._lock:
+            self._provider = provider
+            if provider is None:
+                self._start = _start_nothing
+            else:
+                provider.use(OpenTelemetryContext(), OpenTelemetrySpan, OpenTelemetryNonRecordingSpan)
+                self._start = provider.pipeline.start
+            for tracer in self._tracers.values():
+                tracer._start = self._start
+
+    @property
+    def resource(self) -> Resource:
+        """What the spans' process is."""
+        return to_resource(self._provider.pipeline.resource) if self._provider is not None else Resource.get_empty()
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace_api.Tracer:
+        """The tracer of an instrumentation scope; the same one for the same arguments."""
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            return trace_api.NoOpTracer()
+        if not instrumenting_module_name:
+            logger.error("get_tracer was called without a module name")
+        scope = InstrumentationScope(
+            instrumenting_module_name or "", instrumenting_library_version or "", schema_url, attributes
+        )
+        with self._lock:
+            tracer = self._tracers.get(scope)
+            if tracer is None:
+                tracer = self._tracers[scope] = Tracer(scope, self._start)
+            return tracer
+
+    def add_span_processor(self, span_processor: SdkProcessor | SpanProcessor) -> None:
+        """Have a processor, OpenTelemetry's or this project's, see every span from now on, after those before it."""
+        if self._provider is None:
+            raise RuntimeError("no provider is installed that the processor could be added to")
+        if isinstance(span_processor, SdkProcessor):
+            span_processor = SdkSpanProcessor(span_processor)
+        self._provider.pipeline.add_processor(span_processor)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Deliver what has ended, within the time. Returns whether all of it was dealt with."""
+        return self._provider is None or self._provider.flush(timeout_millis / _MILLISECONDS)
+
+    def shutdown(self) -> None:
+        """Flush and release everything. Later spans are dropped."""
+        if self._provider is not None:
+            self._provider.shutdown()
