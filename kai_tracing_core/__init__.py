@@ -1,13 +1,23 @@
 """One tracing API for Python services; `TRACING_TYPE` chooses the backend behind it."""
 
-from kai_tracing_core.hookspecs import hookimpl
+from typing import TYPE_CHECKING, Any
+
 from kai_tracing_core.provider import RecordingProvider, TracingProvider
 from kai_tracing_core.service import TracingService, tracing
 from kai_tracing_core.span import Link, Span, SpanKind, SpanOptions, SpanResult, SpanStatusCode
 from kai_tracing_core.trace_context import TraceContext
 
+if TYPE_CHECKING:
+    from kai_tracing_core.errors import ConfigurationError
+    from kai_tracing_core.hookspecs import hookimpl
+    from kai_tracing_core.initializer import initialize_tracing
+    from kai_tracing_core.plugins import register_plugin
+    from kai_tracing_core.settings import ProviderSettings, TracingSettings
+
 __all__ = [
+    "ConfigurationError",
     "Link",
+    "ProviderSettings",
     "RecordingProvider",
     "Span",
     "SpanKind",
@@ -17,6 +27,29 @@ __all__ = [
     "TraceContext",
     "TracingProvider",
     "TracingService",
+    "TracingSettings",
     "hookimpl",
+    "initialize_tracing",
+    "register_plugin",
     "tracing",
 ]
+
+# Imported when they are asked for: pydantic alone takes longer to import than the OpenTelemetry SDK with an exporter.
+_LAZY = {
+    "ConfigurationError": "errors",
+    "ProviderSettings": "settings",
+    "TracingSettings": "settings",
+    "hookimpl": "hookspecs",
+    "initialize_tracing": "initializer",
+    "register_plugin": "plugins",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

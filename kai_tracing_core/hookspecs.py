@@ -30,10 +30,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec(firstresult=True)
 def kai_tracing_create_provider(
-    settings: TracingSettings, config: PipelineConfig, propagator: Propagator
+    settings: TracingSettings, config: PipelineConfig, propagator: Propagator | None
 ) -> TracingProvider | None:
     """Make the provider that `TRACING_TYPE` names by the plugin's entry point in `kai_tracing.providers`.
 
+    `propagator` None leaves the formats to the provider: the settings do not say which.
     Called once, on the chosen plugin only, when tracing is initialised. What it raises stops the start-up with a
     message that names the plugin's distribution.
     """
@@ -67,7 +68,7 @@ def kai_tracing_register_commands(cli: click.Group) -> None:
     """Add commands to `kai-tracing`. Called on every plugin in `kai_tracing.plugins` when the command line runs."""
 
 
-@hookspec
+@hookspec(firstresult=True)
 def kai_tracing_redact(key: str, value: object) -> object | None:
     """A replacement for an attribute's value, or None to leave it. May be called for every new attribute key."""
 

@@ -2,16 +2,209 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from kai_tracing_core.noop import NoopProvider
+from kai_tracing_core import plugins
+from kai_tracing_core.attributes import AttributeValue
+from kai_tracing_core.errors import ConfigurationError
+from kai_tracing_core.processing.pipeline import PipelineConfig
+from kai_tracing_core.processing.processor import SpanProcessor
+from kai_tracing_core.propagation.baggage import BaggageHosts
+from kai_tracing_core.sampling.base import Sampler
+from kai_tracing_core.settings import TracingSettings
 
 if TYPE_CHECKING:
-    from kai_tracing_core.service import TracingService
+    import pluggy
 
-__all__ = ["configure"]
+    from kai_tracing_core.propagation.base import Propagator
+    from kai_tracing_core.provider import TracingProvider
+    from kai_tracing_core.service import TracingService
+    from kai_tracing_core.span import Span
+    from kai_tracing_core.trace_context import TraceContext
+
+__all__ = ["configure", "create", "initialize_tracing"]
+
+logger = logging.getLogger(__name__)
+
+
+def initialize_tracing(
+    settings: TracingSettings | None = None, *, service: TracingService | None = None, **overrides: Any
+) -> TracingService:
+    """Configure `service` (the default one, `tracing`, unless given) and return it.
+
+        initialize_tracing(type="zipkin", service_name="shop", zipkin={"endpoint": "http://zipkin:9411/api/v2/spans"})
+
+    Without a call the default service configures itself from the environment when it is first used. May be called
+    again: the provider before is flushed and shut down. The keywords are the fields of `TracingSettings`, and the
+    sections of plugins; they go before everything that `settings` says.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or a plugin cannot be loaded. The service stays as it was.
+    """
+    if service is None:
+        from kai_tracing_core.service import tracing
+
+        service = tracing
+    if settings is None:
+        settings = TracingSettings(**overrides)
+    elif overrides:
+        settings = settings.replace(**overrides)
+    service.set_provider(create(settings), enable=settings.enabled)
+    service.baggage_hosts = BaggageHosts(settings.baggage_allowed_hosts)
+    return service
 
 
 def configure(service: TracingService) -> None:
-    """Configure the service from the environment."""
-    service.set_provider(NoopProvider())
+    """Configure the service from the environment. Raises ConfigurationError."""
+    initialize_tracing(service=service)
+
+
+def create(settings: TracingSettings) -> TracingProvider:
+    """The provider that the settings describe, with everything that belongs to it; nothing is started yet.
+
+    It is made, and its settings are checked, even where `enabled` is False, so that it can be enabled later.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or a plugin cannot be loaded.
+    """
+    if settings.type == "noop":  # records nothing, so that there is nothing to sample, limit or hook into
+        return plugins.create_provider(settings, PipelineConfig(), _propagator(settings))
+    manager = plugins.extensions()
+    config = PipelineConfig(
+        resource=_resource(settings),
+        sampler=_sampler(settings),
+        limits=settings.limits.limits(),
+        batch=settings.batch.options(),
+        processors=[*_baggage(settings), *_hooks(manager)],
+    )
+    _let_plugins_configure(manager, settings, config)
+    config.processors = [*config.processors, *_last_processors(manager, settings)]
+    return plugins.create_provider(settings, config, _propagator(settings))
+
+
+def _resource(settings: TracingSettings) -> dict[str, AttributeValue]:
+    """What every span's service is (OpenTelemetry semantic conventions, "Resource"), nothing that a fork changes."""
+    try:
+        own_version = version("kai-tracing-core")
+    except PackageNotFoundError:  # run from a source tree
+        own_version = "unknown"
+    return {
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "kai-tracing",
+        "telemetry.sdk.version": own_version,
+        "process.runtime.name": sys.implementation.name,
+        "process.runtime.version": platform.python_version(),
+        "host.name": os.uname().nodename if hasattr(os, "uname") else platform.node(),
+        **settings.resource_attributes,
+        "service.name": settings.service_name,
+    }
+
+
+def _baggage(settings: TracingSettings) -> list[SpanProcessor]:
+    if not settings.baggage_attributes:
+        return []
+    from kai_tracing_core.processing.baggage import BaggageProcessor
+
+    return [BaggageProcessor(settings.baggage_attributes)]
+
+
+def _last_processors(manager: pluggy.PluginManager, settings: TracingSettings) -> list[SpanProcessor]:
+    """Redaction and the size limit, which come after whatever plugins still change."""
+    processors: list[SpanProcessor] = []
+    redaction = settings.redaction
+    if redaction.enabled:
+        from kai_tracing_core.processing.redaction import RedactionRules, Redactor
+
+        rules = RedactionRules(redaction.keys, redaction.patterns, emails=redaction.emails, cards=redaction.cards)
+        caller = manager.hook.kai_tracing_redact
+        hook = (lambda key, value: caller(key=key, value=value)) if caller.get_hookimpls() else None
+        try:
+            processors.append(Redactor(rules, hook))
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{settings.describe('redaction.keys')}, {settings.describe('redaction.patterns')}: {error}"
+            ) from error
+    if settings.limits.span_bytes is not None:
+        from kai_tracing_core.processing.size_limit import SizeLimiter
+
+        processors.append(SizeLimiter(settings.limits.span_bytes))
+    return processors
+
+
+def _sampler(settings: TracingSettings) -> Sampler:
+    try:
+        return plugins.create_sampler(settings)
+    except ConfigurationError as error:
+        for setting in ("sampler_arg", "sampler"):
+            if settings.is_from_otel(setting):
+                logger.warning("%s is ignored: %s", settings.describe(setting), error)
+                return _sampler(settings.without_otel(setting))
+        raise
+
+
+def _propagator(settings: TracingSettings) -> Propagator | None:
+    """The chosen formats, or None for the provider's own ones."""
+    chosen = settings.propagators
+    if chosen is None:
+        return None
+    if settings.is_from_otel("propagators"):
+        known = plugins.names("propagators")
+        for name in chosen:
+            if name not in (*known, "none"):
+                logger.warning("OTEL_PROPAGATORS: %r is ignored; there are %s", name, ", ".join(known))
+        chosen = tuple(name for name in chosen if name in known)
+    return plugins.create_propagator(settings, [name for name in chosen if name != "none"])
+
+
+# -- plugins -----------------------------------------------------------------------------------------------------------
+
+
+def _let_plugins_configure(manager: pluggy.PluginManager, settings: TracingSettings, config: PipelineConfig) -> None:
+    everyone = manager.get_plugins()
+    for plugin in everyone:
+        # One at a time, so that what one raises does not keep the others from their turn.
+        caller = manager.subset_hook_caller("kai_tracing_configure", everyone - {plugin})
+        try:
+            caller(settings=settings, config=config)
+        except Exception:
+            logger.exception("%s: kai_tracing_configure raised", manager.get_name(plugin))
+
+
+def _hooks(manager: pluggy.PluginManager) -> list[SpanProcessor]:
+    """A processor for every span hook that somebody implements: one that overrides nothing costs nothing."""
+    hook = manager.hook
+    return [
+        processor(caller)
+        for processor, caller in (
+            (_Started, hook.kai_tracing_span_started),
+            (_Ending, hook.kai_tracing_span_ending),
+            (_Ended, hook.kai_tracing_span_ended),
+        )
+        if caller.get_hookimpls()
+    ]
+
+
+class _Hook(SpanProcessor):
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+
+class _Started(_Hook):
+    def on_start(self, span: Span, parent: TraceContext | None) -> None:
+        self._call(span=span)
+
+
+class _Ending(_Hook):
+    def on_ending(self, span: Span) -> None:
+        self._call(span=span)
+
+
+class _Ended(_Hook):
+    def on_end(self, span: Span) -> None:
+        self._call(span=span)

@@ -49,7 +49,7 @@ class TracingProvider(ABC):
     """Where it keeps the current span."""
 
     @classmethod
-    def from_settings(cls, settings: TracingSettings, config: PipelineConfig, propagator: Propagator) -> Self:
+    def from_settings(cls, settings: TracingSettings, config: PipelineConfig, propagator: Propagator | None) -> Self:
         """Make one as `TRACING_*` describes it; called once at start-up, may raise."""
         options: dict[str, Any] = {"config": config, "propagator": propagator}
         if cls.settings_model is not None:

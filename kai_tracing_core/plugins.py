@@ -1,0 +1,284 @@
+"""Finding, choosing and loading plugins.
+
+A plugin is an entry point whose *name* the settings say; only the one that is chosen is imported. What it loads to is
+either a class (`TracingProvider`, `Sampler`, `Propagator`) or a module or object with the hooks of `hookspecs`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+import pluggy
+
+from kai_tracing_core import hookspecs
+from kai_tracing_core.errors import ConfigurationError, did_you_mean
+from kai_tracing_core.hookspecs import PROJECT
+from kai_tracing_core.propagation.base import Propagator
+from kai_tracing_core.propagation.composite import CompositePropagator
+from kai_tracing_core.provider import TracingProvider
+from kai_tracing_core.sampling.base import Sampler
+
+if TYPE_CHECKING:
+    from kai_tracing_core.processing.pipeline import PipelineConfig
+    from kai_tracing_core.settings import TracingSettings
+
+__all__ = [
+    "KINDS",
+    "Kind",
+    "Plugin",
+    "create_propagator",
+    "create_provider",
+    "create_sampler",
+    "extensions",
+    "find",
+    "load",
+    "names",
+    "register_plugin",
+    "unregister_plugin",
+]
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["providers", "samplers", "propagators", "plugins"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+T = TypeVar("T")
+
+_EXTRAS = ("opentelemetry", "zipkin", "jaeger", "inmemory", "noop")
+_NOOP = EntryPoint("noop", "kai_tracing_core.noop:NoopProvider", f"{PROJECT}.providers")
+_SINGULAR: dict[Kind, str] = {
+    "providers": "provider",
+    "samplers": "sampler",
+    "propagators": "propagation format",
+    "plugins": "plugin",
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin that can be chosen by its `name`; not yet imported."""
+
+    kind: Kind
+    name: str
+    source: EntryPoint | object
+
+    @property
+    def distribution(self) -> str:
+        """The installed distribution that brings it, with its version; says so where it was registered in-process."""
+        if not isinstance(self.source, EntryPoint):
+            return "registered by the application"
+        dist = self.source.dist
+        return f"{dist.metadata['Name']} {dist.version}" if dist is not None else "kai-tracing-core (built in)"
+
+    def load(self) -> Any:
+        """Import it: a class, a module or an object.
+
+        Raises:
+            ConfigurationError: that fails; the message names the distribution and the cause.
+        """
+        if not isinstance(self.source, EntryPoint):
+            return self.source
+        try:
+            return self.source.load()
+        except Exception as error:
+            raise ConfigurationError(
+                f"the {self} cannot be imported: {type(error).__name__}: {error}. "
+                f"Repair or reinstall {self.distribution.partition(' ')[0]}, or choose another one."
+            ) from error
+
+    def __str__(self) -> str:
+        return f"{_SINGULAR[self.kind]} {self.name!r} of {self.distribution}"
+
+
+_registered: dict[tuple[Kind, str], object] = {}
+
+
+def register_plugin(plugin: object, *, name: str, kind: Kind = "plugins") -> None:
+    """Register a class, module or object in this process, before an installed one of the same name.
+
+    For tests and for applications that keep a plugin to themselves; takes effect with the next
+    `initialize_tracing`.
+    """
+    _registered[kind, name] = plugin
+
+
+def unregister_plugin(name: str, kind: Kind = "plugins") -> None:
+    """Take back what `register_plugin` did. No error where there is nothing."""
+    _registered.pop((kind, name), None)
+
+
+def find(kind: Kind) -> list[Plugin]:
+    """All plugins of a kind by name, without importing them. A name may be there twice: two distributions have it."""
+    own = {name: Plugin(kind, name, plugin) for (its_kind, name), plugin in _registered.items() if its_kind == kind}
+    installed = [
+        Plugin(kind, point.name, point)
+        for point in entry_points(group=f"{PROJECT}.{kind}")
+        if point.name not in own  # the application's word goes first
+    ]
+    found = [*own.values(), *dict.fromkeys(installed)]
+    if kind == "providers" and not any(plugin.name == "noop" for plugin in found):
+        found.append(Plugin(kind, "noop", _NOOP))
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+
+
+def names(kind: Kind) -> list[str]:
+    """The names that can be chosen."""
+    return list(dict.fromkeys(plugin.name for plugin in find(kind)))
+
+
+def choose(kind: Kind, name: str, setting: str) -> Plugin:
+    """The one plugin of this name, which `setting` says.
+
+    Raises:
+        ConfigurationError: there is none, or there are several.
+    """
+    found = find(kind)
+    matches = [plugin for plugin in found if plugin.name == name]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        owners = " and ".join(plugin.distribution for plugin in matches)
+        raise ConfigurationError(
+            f"{setting}: the {_SINGULAR[kind]} {name!r} is installed twice, by {owners}. Uninstall one of them."
+        )
+    known = list(dict.fromkeys(plugin.name for plugin in found))
+    raise ConfigurationError(
+        f"{setting}: no {_SINGULAR[kind]} {name!r} is installed.{did_you_mean(name, [*known, *_extras(kind)])} "
+        f"Installed: {', '.join(known) or 'none'}.{_install(kind, name)}"
+    )
+
+
+def _extras(kind: Kind) -> Sequence[str]:
+    return _EXTRAS if kind == "providers" else ()
+
+
+def _install(kind: Kind, name: str) -> str:
+    from kai_tracing_core.errors import nearest
+
+    extra = name if name in _extras(kind) else nearest(name, _extras(kind))
+    if extra is None or extra in names(kind):
+        return ""
+    return f' To install {extra}: pip install "kai-tracing-core[{extra}]"'
+
+
+# -- loading -----------------------------------------------------------------------------------------------------------
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _register(manager: pluggy.PluginManager, plugin: Plugin, loaded: object) -> None:
+    """Raises ConfigurationError for a hook that is mistyped or has arguments that there are not."""
+    try:
+        manager.register(loaded, name=f"{plugin.kind}:{plugin.name}")
+        manager.check_pending()
+    except ValueError as error:  # pluggy's PluginValidationError is none, but names already taken are
+        raise ConfigurationError(f"the {plugin} cannot be used: {error}") from error
+    except pluggy.PluginValidationError as error:
+        known = [name for name in vars(hookspecs) if name.startswith("kai_tracing_")]
+        mistyped = next((name for name in str(error).replace("'", " ").split() if name.startswith("kai_tracing_")), "")
+        hint = did_you_mean(mistyped, known) if mistyped not in known else ""
+        raise ConfigurationError(f"the {plugin} has a hook that does not fit: {error}.{hint}") from error
+
+
+def load(plugin: Plugin, hook: str, base: type[T], make: Callable[[type[T]], T], **arguments: Any) -> T:
+    """An object of the plugin: `make` makes it of a class, the plugin's `hook` does where it is none.
+
+    Raises:
+        ConfigurationError: the plugin cannot be imported, has no such hook, or makes something else.
+    """
+    loaded = plugin.load()
+    if isinstance(loaded, type) and issubclass(loaded, base):
+        made: Any = make(loaded)
+    else:
+        manager = _new_manager()
+        _register(manager, plugin, loaded)
+        made = getattr(manager.hook, hook)(**arguments)
+    if not isinstance(made, base):
+        raise ConfigurationError(
+            f"the {plugin} gives {made!r}: its entry point must name a {base.__name__} class, or something with the "
+            f"hook {hook} that returns one."
+        )
+    return made
+
+
+def create_provider(
+    settings: TracingSettings, config: PipelineConfig, propagator: Propagator | None
+) -> TracingProvider:
+    """The provider that `TRACING_TYPE` names. Raises ConfigurationError where that cannot be."""
+    plugin = choose("providers", settings.type, settings.describe("type"))
+    try:
+        return load(
+            plugin,
+            "kai_tracing_create_provider",
+            TracingProvider,  # type: ignore[type-abstract]  # only subclasses are made
+            lambda provider: provider.from_settings(settings, config, propagator),
+            settings=settings,
+            config=config,
+            propagator=propagator,
+        )
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"the {plugin} cannot be started: {type(error).__name__}: {error}") from error
+
+
+def create_sampler(settings: TracingSettings) -> Sampler:
+    """The sampler that `TRACING_SAMPLER` names. Raises ConfigurationError where that cannot be."""
+    name = settings.sampler if isinstance(settings.sampler, str) else str(settings.sampler.get("type", ""))
+    plugin = choose("samplers", name, settings.describe("sampler"))
+    argument = settings.sampler_arg
+    try:
+        return load(
+            plugin,
+            "kai_tracing_create_sampler",
+            Sampler,  # type: ignore[type-abstract]  # only subclasses are made
+            lambda sampler: sampler() if argument is None else sampler(argument),  # type: ignore[call-arg]  # documented
+            settings=settings,
+            argument=argument,
+        )
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"{settings.describe('sampler')}, {settings.describe('sampler_arg')}: the {plugin} cannot be made: {error}"
+        ) from error
+
+
+def create_propagator(settings: TracingSettings, chosen: Sequence[str]) -> Propagator:
+    """The propagation formats of these names as one; of none, one that reads and writes nothing."""
+    made = [
+        load(
+            choose("propagators", name, settings.describe("propagators")),
+            "kai_tracing_create_propagator",
+            Propagator,  # type: ignore[type-abstract]  # only subclasses are made
+            lambda propagator: propagator(),
+            settings=settings,
+        )
+        for name in chosen
+    ]
+    return made[0] if len(made) == 1 else CompositePropagator(made)
+
+
+def extensions() -> pluggy.PluginManager:
+    """A manager of all plugins in `kai_tracing.plugins`; one that cannot be imported is logged and left out.
+
+    Raises:
+        ConfigurationError: one has a mistyped hook.
+    """
+    manager = _new_manager()
+    for plugin in find("plugins"):
+        try:
+            loaded = plugin.load()
+        except ConfigurationError as error:
+            logger.warning("%s", error)
+        else:
+            _register(manager, plugin, loaded() if isinstance(loaded, type) else loaded)
+    return manager
