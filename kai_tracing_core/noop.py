@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kai_tracing_core.attributes import Attributes
-from kai_tracing_core.context import CURRENT, RuntimeContext
+from kai_tracing_core.context import BAGGAGE, CURRENT, RuntimeContext
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
@@ -46,10 +46,20 @@ class _NoopSpan(NonRecordingSpan):
     def trace_context(self) -> TraceContext:
         """The context that came in and is passed on unchanged; not valid where there is none."""
         current = CURRENT.get()
-        return TraceContext() if current is None else current.trace_context
+        if current is None or current is self:
+            return TraceContext(baggage=BAGGAGE.get())
+        return current.trace_context  # type: ignore[no-any-return]
 
 
 NOOP_SPAN = _NoopSpan.of(TraceContext())
+
+
+class _Runtime(RuntimeContext):
+    """Keeps what is current, which the span that does nothing never becomes: it would hide what it passes on."""
+
+    def attach(self, value: Span | TraceContext | None) -> Any:
+        """Make `value` current, unless it is the span that does nothing."""
+        return super().attach(CURRENT.get() if value is NOOP_SPAN else value)
 
 
 class NoopProvider(TracingProvider):
@@ -58,11 +68,11 @@ class NoopProvider(TracingProvider):
     name: ClassVar[str] = "noop"
 
     def __init__(self, propagator: Propagator | None = None) -> None:
-        self.runtime = RuntimeContext()
+        self.runtime = _Runtime()
         self._propagator = propagator or default_propagator(self.default_propagators)
 
     @classmethod
-    def from_settings(cls, settings: TracingSettings, config: PipelineConfig, propagator: Propagator) -> Self:
+    def from_settings(cls, settings: TracingSettings, config: PipelineConfig, propagator: Propagator | None) -> Self:
         """Make one that speaks the configured formats."""
         return cls(propagator)
 
@@ -77,7 +87,7 @@ class NoopProvider(TracingProvider):
         record_exception: bool = True,
     ) -> Span:
         """The span that does nothing or, with a parent given, one that stands for the parent."""
-        if parent is None or parent is NOOP_SPAN:
+        if parent is None or parent is NOOP_SPAN or not isinstance(parent, (Span, TraceContext)):
             return NOOP_SPAN
         return NonRecordingSpan.of(parent.trace_context)
 

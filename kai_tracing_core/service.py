@@ -18,6 +18,7 @@ from kai_tracing_core import context as _context
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.noop import NoopProvider
 from kai_tracing_core.processing.processor import Stats
+from kai_tracing_core.propagation.baggage import BaggageHosts
 from kai_tracing_core.propagation.base import Carrier
 from kai_tracing_core.provider import TracingProvider
 from kai_tracing_core.running import trace_function
@@ -48,6 +49,7 @@ class TracingService:
         self._disabled = NoopProvider()
         self._enabled = False
         self._auto = auto and provider is None
+        self.baggage_hosts = BaggageHosts()
         if provider is not None:
             self.set_provider(provider)
 
@@ -278,14 +280,40 @@ class TracingService:
         """Write the trace context to request headers."""
         self.provider.inject_context(trace_context, carrier)
 
+    def inject_for_host(self, trace_context: TraceContext, carrier: MutableMapping[str, str], host: str | None) -> None:
+        """As `inject_context`, but leaving out the baggage where `TRACING_BAGGAGE_ALLOWED_HOSTS` denies it to `host`."""
+        self.provider.inject_context(self.baggage_hosts.limit(trace_context, host), carrier)
+
+    def subprocess_env(
+        self, trace_context: TraceContext | None = None, base: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The environment for a subprocess whose spans are to join this trace: `subprocess.run(…, env=…)`.
+
+        It is `base` (None: `os.environ`) with `TRACEPARENT` and what else the configured formats write; the context
+        is that of the current span unless one is given. The subprocess reads it by `extract_context(os.environ)`.
+        """
+        from kai_tracing_core.propagation.environment import subprocess_env
+
+        provider = self.provider
+        if trace_context is None:
+            span = provider.get_current_span()
+            baggage = provider.runtime.get_baggage()
+            trace_context = TraceContext(baggage=baggage) if span is None else span.trace_context
+        return subprocess_env(trace_context, base, inject=provider.inject_context)
+
     @contextmanager
     def use_context(self, trace_context: Span | TraceContext | None) -> Iterator[None]:
-        """Make a context current for a block without starting a span: what starts inside becomes its child."""
+        """Make a context, and the baggage it brings, current for a block: what starts inside becomes its child."""
         runtime = self.provider.runtime
+        baggage, ambient = getattr(trace_context, "baggage", None), runtime.get_baggage()
         previous = runtime.attach(trace_context)
+        if baggage:
+            runtime.set_baggage(baggage)
         try:
             yield
         finally:
+            if baggage:
+                runtime.set_baggage(ambient)
             runtime.detach(previous)
 
     def wrap(self, fn: F) -> F:
