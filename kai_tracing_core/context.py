@@ -1,8 +1,8 @@
 """Which span is current, per thread and per asyncio task.
 
 One `contextvars.ContextVar` holds what is current: a live span, the span a task inherited from the code that
-started it, or the remote parent that `TracingService.use_context` attached. Putting the previous value back costs
-half of what a token `reset` costs and, unlike it, works from another task or thread.
+started it, or the remote parent that `TracingService.use_context` attached. A running span keeps the variable's
+token, which tells the thread or task that made it current from those that inherited it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextvars
 import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kai_tracing_core.span import Span
     from kai_tracing_core.trace_context import TraceContext
 
-__all__ = ["EMPTY_BAGGAGE", "RuntimeContext", "TracedThreadPoolExecutor", "resolve", "wrap"]
+__all__ = ["EMPTY_BAGGAGE", "RuntimeContext", "TracedThreadPoolExecutor", "carried_baggage", "resolve", "wrap"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +33,7 @@ BAGGAGE: ContextVar[Mapping[str, str]] = ContextVar("kai_tracing_baggage", defau
 # Bound once: looking a method up on the variable each time makes an object for it, 8 % of a span in all.
 get_current = CURRENT.get
 set_current = CURRENT.set
+reset_current = CURRENT.reset
 
 # What `Span._previous` says when it does not name the value to put back.
 INACTIVE: Any = object()
@@ -40,17 +41,31 @@ RESTORED: Any = object()
 
 
 def resolve(current: Any) -> Any:
-    """What stands for `current` when it may have ended.
+    """What stands for `current`, which is current here, when it may have ended.
 
-    A span that was ended where it was current stays the *parent* of whatever inherited it (a background task goes
-    on with its trace), but as its plain `TraceContext`: nothing can be recorded on it any more. A span that was
-    ended elsewhere, out of order or on another thread, stands for what was current before it.
+    A span that has ended stays the *parent* of whatever inherited it (a background task goes on with its trace), but
+    as its plain `TraceContext`: nothing can be recorded on it any more. Where it was made current itself, and then
+    ended out of order, in another task or on another thread, it stands for what was current before it.
     """
     while current is not None and current._end:
-        if current._previous is RESTORED or current._previous is INACTIVE:
+        previous = current._previous
+        if previous is RESTORED or previous is INACTIVE:
             return current.trace_context
-        current = current._previous
+        if type(previous) is Token:
+            try:
+                reset_current(previous)
+            except (RuntimeError, ValueError):  # used already, or made in another context: this one inherited the span
+                return current.trace_context
+            current._previous = RESTORED
+            previous = get_current()
+        current = previous
     return current
+
+
+def carried_baggage(value: Any) -> Mapping[str, str] | None:
+    """The baggage that `value` brings along: a context's, or that of a span made of one. None where it brings none."""
+    carried: Mapping[str, str] | None = getattr(value, "_carried", None) or getattr(value, "baggage", None)
+    return carried
 
 
 class RuntimeContext:
@@ -65,14 +80,20 @@ class RuntimeContext:
         return CURRENT.get()  # type: ignore[no-any-return]
 
     def attach(self, value: Span | TraceContext | None) -> Any:
-        """Make `value` current. Returns what `detach` wants back."""
-        previous = CURRENT.get()
+        """Make `value` current, and the baggage that it brings. Returns what `detach` wants back."""
+        carried = carried_baggage(value)
+        previous = CURRENT.get(), BAGGAGE.get() if carried else None
         CURRENT.set(value)
+        if carried:
+            self.set_baggage(carried)
         return previous
 
     def detach(self, previous: Any) -> None:
         """Put back what `attach` returned. Never raises, whichever task or thread calls it."""
-        CURRENT.set(previous)
+        current, baggage = previous
+        CURRENT.set(current)
+        if baggage is not None:
+            BAGGAGE.set(baggage)
 
     def get_baggage(self) -> Mapping[str, str]:
         """The current baggage, read-only."""

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import IntEnum
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, clean_attributes
-from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, resolve, set_current
+from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, reset_current, resolve, set_current
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
+from kai_tracing_core.span_parts import (
+    Event,
+    Link,
+    Scope,
+    SpanKind,
+    SpanOptions,
+    SpanResult,
+    SpanStatusCode,
+    Time,
+    as_mapping,
+    as_nanoseconds,
+    as_text,
+    to_nanoseconds,
+)
 from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, TraceContext
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "Event",
@@ -27,92 +42,9 @@ __all__ = [
     "SpanOptions",
     "SpanResult",
     "SpanStatusCode",
+    "Time",
     "to_nanoseconds",
 ]
-
-
-class SpanKind(IntEnum):
-    """What role the span plays in a call (OpenTelemetry specification, Trace API, "SpanKind")."""
-
-    INTERNAL = 0
-    SERVER = 1
-    CLIENT = 2
-    PRODUCER = 3
-    CONSUMER = 4
-
-
-class SpanStatusCode(IntEnum):
-    """How the operation ended (OpenTelemetry specification, Trace API, "Set Status")."""
-
-    UNSET = 0
-    OK = 1
-    ERROR = 2
-
-
-class Event(NamedTuple):
-    """Something that happened during a span; `timestamp` is in nanoseconds since the epoch."""
-
-    name: str
-    timestamp: int
-    attributes: Mapping[str, Any]
-
-
-class Link(NamedTuple):
-    """A causal relation to a span that is not the parent, such as the producer of one message of a batch."""
-
-    context: TraceContext
-    attributes: Mapping[str, Any] = {}
-
-
-Time = int | float | datetime
-"""A point in time: nanoseconds since the epoch (int), seconds since the epoch (float) or a datetime."""
-
-
-def to_nanoseconds(time: Time) -> int:
-    """`time` in nanoseconds since the epoch. A naive datetime is local time, as everywhere in Python."""
-    if isinstance(time, datetime):
-        return int(time.timestamp() * 1e6) * 1000
-    return int(time * 1e9) if isinstance(time, float) else int(time)
-
-
-@dataclass(slots=True)
-class SpanOptions:
-    """How a span is to be started; every field may also be given to `start_span` by keyword.
-
-    `parent` None means the current span; a context that is not valid, such as `TraceContext()`, starts a new trace.
-    """
-
-    kind: SpanKind = SpanKind.INTERNAL
-    attributes: Attributes | None = None
-    parent: Span | TraceContext | None = None
-    links: Sequence[Link | TraceContext] = ()
-    start_time: Time | None = None
-    activate: bool = True
-    record_exception: bool = True
-
-
-class Scope(Protocol):
-    """What made a span, where that was not this package's API (OpenTelemetry's "instrumentation scope")."""
-
-    @property
-    def name(self) -> str:
-        """The name of the library that was instrumented, or that instruments it."""
-        ...
-
-    @property
-    def version(self) -> str | None:
-        """Its version."""
-        ...
-
-    @property
-    def schema_url(self) -> str | None:
-        """Which version of the semantic conventions it follows."""
-        ...
-
-    @property
-    def attributes(self) -> Mapping[str, Any] | None:
-        """Attributes that hold for all its spans."""
-        ...
 
 
 class SpanSink(Protocol):
@@ -144,6 +76,7 @@ class Span:
         "_links",
         "_message",
         "_open",
+        "_outer_baggage",
         "_parent_id",
         "_previous",
         "_record_exception",
@@ -175,11 +108,12 @@ class Span:
     _message: str | None
     _dropped: tuple[int, int, int] | None
     _weight: float | None  # adjusted count; None is 1
-    _carried: Mapping[str, str] | None  # before activation the baggage to make current, then the one to put back
+    _carried: Mapping[str, str] | None  # the baggage that came with a given parent, current while the span is
+    _outer_baggage: Mapping[str, str]  # the one to put back; unset where nothing was carried
     _record_exception: bool
     _scope: Scope | None
     _sink: SpanSink
-    _previous: Any
+    _previous: Any  # INACTIVE, then the token of `context.CURRENT` while it is current, then RESTORED
     _open: bool  # deleted by whoever ends the span first, which is atomic
 
     # -- recording ---------------------------------------------------------------------------------------------------
@@ -193,14 +127,17 @@ class Span:
         attributes = self._attributes
         if self._end:
             return
-        if len(attributes) < self._sink.limits.attributes or key in attributes:
-            attributes[key] = value
-        else:
+        try:
+            if len(attributes) < self._sink.limits.attributes or key in attributes:
+                attributes[key] = value
+            else:
+                self._drop(0)
+        except TypeError:  # the key cannot be hashed
             self._drop(0)
 
     def set_attributes(self, attributes: Attributes) -> None:
         """Set several attributes."""
-        for key, value in attributes.items():
+        for key, value in as_mapping(attributes).items():
             self.set_attribute(key, value)
 
     def add_event(self, name: str, attributes: Attributes | None = None, timestamp: Time | None = None) -> None:
@@ -213,18 +150,17 @@ class Span:
         if len(events) >= self._sink.limits.events:
             self._drop(1)
             return
-        at = self._sink.clock() if timestamp is None else to_nanoseconds(timestamp)
-        events.append(Event(name, at, dict(attributes) if attributes else {}))
+        events.append(Event(as_text(name), as_nanoseconds(timestamp, self._sink.clock), as_mapping(attributes)))
 
     def add_link(self, context: Span | TraceContext | Link, attributes: Attributes | None = None) -> None:
         """Relate this span to another one that is not its parent. A context that is not valid is ignored."""
         if self._end:
             return
         if isinstance(context, Link):
-            target, attributes = context.context, attributes or context.attributes
-        else:
-            target = context.trace_context
-        if not target.is_valid and not target.trace_state and not attributes:
+            attributes = attributes or context.attributes
+            context = context.context
+        target = getattr(context, "trace_context", None)
+        if target is None or not (target.is_valid or target.trace_state or attributes):
             return
         links = self._links
         if links is None:
@@ -232,7 +168,7 @@ class Span:
         if len(links) >= self._sink.limits.links:
             self._drop(2)
             return
-        links.append(Link(target, dict(attributes) if attributes else {}))
+        links.append(Link(target, as_mapping(attributes)))
 
     def record_exception(
         self,
@@ -249,22 +185,26 @@ class Span:
             "exception.message": describe(exception),
             "exception.stacktrace": stack_trace(exception),
             "exception.escaped": str(escaped),
+            **as_mapping(attributes),
         }
-        if attributes:
-            details.update(attributes)
         self.add_event("exception", details, timestamp)
 
     def set_status(self, code: SpanStatusCode, message: str | None = None) -> None:
         """Say how the operation ended. OK is final, UNSET is ignored, and only ERROR has a message."""
-        if self._end or self._status == SpanStatusCode.OK or code == SpanStatusCode.UNSET:
+        try:
+            code = SpanStatusCode(code)
+        except ValueError:
+            logger.debug("not a status code: %s", type(code).__name__)
             return
-        self._status = int(code)
-        self._message = message if code == SpanStatusCode.ERROR else None
+        if self._end or self._status == SpanStatusCode.OK or code is SpanStatusCode.UNSET:
+            return
+        self._status = code.value
+        self._message = as_text(message) if message is not None and code is SpanStatusCode.ERROR else None
 
     def update_name(self, name: str) -> None:
         """Give the span another name, for what is known only later, such as the route of a request."""
         if not self._end:
-            self.name = name
+            self.name = as_text(name)
 
     # -- its life ----------------------------------------------------------------------------------------------------
 
@@ -277,7 +217,7 @@ class Span:
         sink = self._sink
         if self._previous is not INACTIVE:
             self._deactivate()
-        end = sink.clock() if end_time is None else to_nanoseconds(end_time)
+        end = sink.clock() if end_time is None else as_nanoseconds(end_time, sink.clock)
         if sink.on_ending is not None:
             sink.on_ending(self)
         self._end = end if end > self._start else self._start  # noqa: FURB136 - calling max costs 3 % of a span
@@ -286,26 +226,28 @@ class Span:
     def _activate(self) -> None:
         """Make this the current span until `_deactivate`."""
         previous = get_current()
-        self._previous = resolve(previous) if previous is not None and previous._end else previous
-        set_current(self)
+        if previous is not None and previous._end:
+            set_current(resolve(previous))  # so that the token does not keep spans alive that have ended
+        self._previous = set_current(self)
         if self._carried is not None:
-            baggage = BAGGAGE.get()
+            self._outer_baggage = BAGGAGE.get()
             BAGGAGE.set(self._carried)
-            self._carried = baggage
 
     def _deactivate(self) -> None:
         """Put back what was current before, if this span is current here."""
-        previous = self._previous
-        if previous is not None and previous._end:
-            previous = resolve(previous)
-        if get_current() is self:
-            set_current(previous)
+        if get_current() is not self:
+            return
+        token = self._previous
+        try:
+            reset_current(token)
             self._previous = RESTORED
-            if self._carried is not None:
-                BAGGAGE.set(self._carried)
-                self._carried = None
-        else:
-            self._previous = previous
+        except ValueError:  # a task that inherited the span ends it; where it was made current `resolve` puts back
+            set_current(token.old_value if token.old_value is not Token.MISSING else None)
+        previous = get_current()
+        if previous is not None and previous._end:
+            set_current(resolve(previous))
+        if self._carried is not None:
+            BAGGAGE.set(self._outer_baggage)
 
     def __enter__(self) -> Self:
         if self._previous is INACTIVE:
@@ -381,7 +323,7 @@ class Span:
         return context
 
     def _baggage(self) -> Mapping[str, str]:
-        if self._carried is None or self._previous is not INACTIVE:
+        if self._carried is None or (self._previous is not INACTIVE and not self._end):
             return BAGGAGE.get()
         return self._carried
 
@@ -484,6 +426,17 @@ class Span:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.trace_id}-{self.span_id}>"
 
+    # A span is an identity: a copy of what holds one holds the same, and another process gets what stands for it.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NonRecordingSpan.of, (self.trace_context,)
+
 
 class NonRecordingSpan(Span):
     """A span that is not recorded: its trace is not sampled, tracing is disabled, or it only stands for a context.
@@ -575,26 +528,32 @@ class NonRecordingSpan(Span):
         """Empty."""
         return {}
 
-
-class SpanResult:
-    """What `start_span` returns: the span, and its trace context for `inject_context`.
-
-    May be unpacked: `span, trace_context = tracing.start_span("name")`.
-    """
-
-    __slots__ = ("span",)
-
-    def __init__(self, span: Span) -> None:
-        self.span = span
+    @property
+    def end_time(self) -> int | None:
+        """None."""
+        return None
 
     @property
-    def trace_context(self) -> TraceContext:
-        """The identity of the span, as it is propagated."""
-        return self.span.trace_context
+    def duration(self) -> float | None:
+        """None."""
+        return None
 
-    def __iter__(self) -> Iterator[Any]:
-        yield self.span
-        yield self.span.trace_context
+    @property
+    def status_message(self) -> str | None:
+        """None."""
+        return None
 
-    def __repr__(self) -> str:
-        return f"SpanResult({self.span!r})"
+    @property
+    def dropped_attributes(self) -> int:
+        """0."""
+        return 0
+
+    @property
+    def dropped_events(self) -> int:
+        """0."""
+        return 0
+
+    @property
+    def dropped_links(self) -> int:
+        """0."""
+        return 0

@@ -118,6 +118,11 @@ class TraceContext:
     def __hash__(self) -> int:
         return hash((self._trace_id, self._span_id))
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        # The current baggage is a read-only view, which cannot be pickled.
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return None, {**state, "baggage": None if self.baggage is None else dict(self.baggage)}
+
     def __repr__(self) -> str:
         state = f", trace_state={self._trace_state!r}" if self._trace_state else ""
         remote = ", remote" if self.is_remote else ""

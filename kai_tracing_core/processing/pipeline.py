@@ -19,11 +19,13 @@ from kai_tracing_core.context import INACTIVE, RuntimeContext, get_current, reso
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.ids import IdGenerator, RandomIds
 from kai_tracing_core.processing.processor import SpanProcessor
+from kai_tracing_core.processing.spool import SpoolOptions
 from kai_tracing_core.sampling.always import AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.sampling.parent_based import ParentBased
 from kai_tracing_core.sampling.threshold import known_count
-from kai_tracing_core.span import Link, NonRecordingSpan, Scope, Span, SpanKind, Time, to_nanoseconds
+from kai_tracing_core.span import Link, NonRecordingSpan, Scope, Span, SpanKind, Time
+from kai_tracing_core.span_parts import as_kind, as_mapping, as_nanoseconds, as_text
 from kai_tracing_core.trace_context import (
     DEBUG,
     DECISION_ONLY,
@@ -50,8 +52,8 @@ class PipelineConfig:
     """What a recording provider is made of, apart from its exporter; every field has a working default.
 
     `processors` see every recorded span, in their order, before it is queued. `wrap_sink`, innermost first, replace
-    the queue by something in front of it, such as redaction or tail sampling. `clock` gives nanoseconds since the
-    epoch.
+    the queue by something in front of it, such as tail sampling. With `spool`, batches wait on disk while the backend
+    is away. `clock` gives nanoseconds since the epoch.
     """
 
     resource: Mapping[str, AttributeValue] = field(default_factory=lambda: {"service.name": "unknown_service"})
@@ -60,6 +62,7 @@ class PipelineConfig:
     batch: BatchOptions = field(default_factory=BatchOptions)
     processors: Sequence[SpanProcessor] = ()
     wrap_sink: Sequence[Callable[[SpanProcessor], SpanProcessor]] = ()
+    spool: SpoolOptions | None = None
     ids: IdGenerator = field(default_factory=RandomIds)
     clock: Callable[[], int] = time_ns
     runtime: RuntimeContext = field(default_factory=RuntimeContext)
@@ -138,8 +141,15 @@ class SpanPipeline:
             given = self._get_current()
             if given is not None and given._end:
                 given = resolve(given)
+        elif isinstance(given, Span):
+            carried = given._carried
+        elif isinstance(given, TraceContext):
+            carried = given.baggage
         else:
-            carried = given._carried if isinstance(given, Span) else given.baggage
+            logger.debug("not a parent: %s", type(given).__name__)
+            return self.start(name, kind, attributes, None, links, start_time, record_exception, scope)
+        if type(name) is not str or type(kind) is not SpanKind:
+            name, kind = as_text(name), as_kind(kind)
         self.started += 1
         if self._inherits and type(given) is self.span_class and given._flags & SAMPLED:
             flags = given._flags & ~PARENT_REMOTE
@@ -156,6 +166,7 @@ class SpanPipeline:
         elif self._inherits and type(given) is self.non_recording_class and given._trace_id:
             return self._not_recording(name, kind, given._trace_id, given._flags, given._trace_state, carried)
         else:
+            attributes = as_mapping(attributes)
             request, flags = self._request(name, kind, attributes, given, links)
             result = self._ask(request)
             state = request.trace_state if result.trace_state is None else result.trace_state
@@ -165,7 +176,7 @@ class SpanPipeline:
             elif result.decision == SamplingDecision.DROP:
                 return self._not_recording(name, kind, trace_id, flags, state, carried)
             if result.attributes:
-                attributes = {**(attributes or _NO_ATTRIBUTES), **result.attributes}
+                attributes = {**attributes, **result.attributes}
             parent_id = given._span_id if given is not None and given._trace_id else 0
             weight = result.adjusted_count
             if weight is None and given is not None:
@@ -183,7 +194,10 @@ class SpanPipeline:
         span._trace_state = state
         span._weight = weight
         span._carried = carried
-        span._attributes = {**attributes} if attributes else {}
+        try:
+            span._attributes = {**attributes} if attributes else {}
+        except Exception:
+            span._attributes = as_mapping(attributes)
         span._events = span._links = span._message = span._dropped = None
         span._status = span._end = 0
         span._previous = INACTIVE
@@ -194,9 +208,8 @@ class SpanPipeline:
         if len(span._attributes) > self.limits.attributes:
             self._truncate(span)
         if links:
-            for link in links:
-                span.add_link(link)
-        span._start = self.clock() if start_time is None else to_nanoseconds(start_time)
+            self._link(span, links)
+        span._start = self.clock() if start_time is None else as_nanoseconds(start_time, self.clock)
         if self._on_start is not None:
             self._on_start(span, given)
         return span
@@ -251,6 +264,14 @@ class SpanPipeline:
         span._parent_id = span._start = span._end = span._status = 0
         span._open = True
         return span
+
+    @staticmethod
+    def _link(span: Span, links: Sequence[Link | TraceContext]) -> None:
+        try:
+            for link in links:
+                span.add_link(link)
+        except TypeError:
+            logger.debug("no links: %s", type(links).__name__)
 
     def _truncate(self, span: Span) -> None:
         limit = self.limits.attributes

@@ -431,6 +431,7 @@ class RecordingContract(Contract):
             span.set_attributes(bad)
             span.add_event(bad, bad, bad)
             span.add_link(bad, bad)
+            span.add_link(Link(bad), bad)
             span.record_exception(bad, bad, bad)
             span.set_status(bad, bad)
         span.update_name("good")

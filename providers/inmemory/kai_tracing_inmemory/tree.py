@@ -43,7 +43,7 @@ def build_tree(spans: Iterable[Span]) -> SpanTree:
     """The trees that the spans form; a span whose parent is not among them is the root of one."""
     ordered = sorted(spans, key=lambda span: span.start_time)
     nodes = {_key(span): SpanNode(span) for span in ordered}
-    roots = []
+    roots: list[SpanNode] = []
     for node in nodes.values():
         parent = nodes.get((node.span.trace_id, node.span.parent_id))
         (roots if parent is None or parent is node else parent.children).append(node)
