@@ -15,6 +15,7 @@ from kai_tracing_core.attributes import AttributeValue
 from kai_tracing_core.errors import ConfigurationError
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import SpanProcessor
+from kai_tracing_core.processing.spool import SpoolOptions
 from kai_tracing_core.propagation.baggage import BaggageHosts
 from kai_tracing_core.sampling.base import Sampler
 from kai_tracing_core.settings import TracingSettings
@@ -81,9 +82,10 @@ def create(settings: TracingSettings) -> TracingProvider:
         sampler=_sampler(settings),
         limits=settings.limits.limits(),
         batch=settings.batch.options(),
+        spool=_spool(settings),
         processors=[*_baggage(settings), *_hooks(manager)],
     )
-    _let_plugins_configure(manager, settings, config)
+    plugins.call_each(manager, "kai_tracing_configure", settings=settings, config=config)
     config.processors = [*config.processors, *_last_processors(manager, settings)]
     return plugins.create_provider(settings, config, _propagator(settings))
 
@@ -104,6 +106,11 @@ def _resource(settings: TracingSettings) -> dict[str, AttributeValue]:
         **settings.resource_attributes,
         "service.name": settings.service_name,
     }
+
+
+def _spool(settings: TracingSettings) -> SpoolOptions | None:
+    directory = settings.spool.directory
+    return None if directory is None else SpoolOptions(directory, settings.spool.max_bytes)
 
 
 def _baggage(settings: TracingSettings) -> list[SpanProcessor]:
@@ -163,17 +170,6 @@ def _propagator(settings: TracingSettings) -> Propagator | None:
 
 
 # -- plugins -----------------------------------------------------------------------------------------------------------
-
-
-def _let_plugins_configure(manager: pluggy.PluginManager, settings: TracingSettings, config: PipelineConfig) -> None:
-    everyone = manager.get_plugins()
-    for plugin in everyone:
-        # One at a time, so that what one raises does not keep the others from their turn.
-        caller = manager.subset_hook_caller("kai_tracing_configure", everyone - {plugin})
-        try:
-            caller(settings=settings, config=config)
-        except Exception:
-            logger.exception("%s: kai_tracing_configure raised", manager.get_name(plugin))
 
 
 def _hooks(manager: pluggy.PluginManager) -> list[SpanProcessor]:

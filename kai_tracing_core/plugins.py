@@ -30,6 +30,8 @@ __all__ = [
     "KINDS",
     "Kind",
     "Plugin",
+    "call_each",
+    "choose",
     "create_propagator",
     "create_provider",
     "create_sampler",
@@ -282,3 +284,14 @@ def extensions() -> pluggy.PluginManager:
         else:
             _register(manager, plugin, loaded() if isinstance(loaded, type) else loaded)
     return manager
+
+
+def call_each(manager: pluggy.PluginManager, hook: str, **arguments: Any) -> None:
+    """Call a hook on every plugin, each whatever the others raise, which is logged."""
+    everyone = manager.get_plugins()
+    for plugin in everyone:
+        caller = manager.subset_hook_caller(hook, everyone - {plugin})
+        try:
+            caller(**arguments)
+        except Exception:
+            logger.exception("%s: %s raised", manager.get_name(plugin), hook)
