@@ -99,7 +99,7 @@ def clean_attributes(
     for key, value in attributes.items():
         if len(cleaned) >= limit:
             break
-        if type(value) is str and length is None and value.isascii() and key:
+        if type(key) is type(value) is str and length is None and value.isascii() and key.isascii() and key:
             cleaned[key] = value
         elif isinstance(key, str) and key and (clean := clean_value(value, length)) is not None:
             cleaned[_valid_unicode(key)] = clean

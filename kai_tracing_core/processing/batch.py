@@ -79,8 +79,6 @@ class BatchProcessor(SpanProcessor):
         self._capacity = self.options.max_queue
         self._reset()
         lifecycle.register(self)
-        if exporter.due() is not None:  # an earlier process left something to send
-            self._wake()
 
     def _reset(self) -> None:
         self._queue: deque[Span | _Marker] = deque()
@@ -139,11 +137,16 @@ class BatchProcessor(SpanProcessor):
             self._queue.append(oldest)
         return False
 
+    def resume(self) -> None:
+        """Start sending what an earlier process left on disk, if anything, without waiting for a span."""
+        if self.exporter.due() is not None:
+            self._wake()
+
     def _wake(self) -> None:
         self._wake_at = _NEVER
-        if self._worker is None:
-            self._start_worker()
-        self._ring()
+        # A worker that starts now looks at the queue anyway; ringing would only make its first batch a small one.
+        if self._worker is not None or not self._start_worker():
+            self._ring()
 
     def _ring(self) -> None:
         try:
@@ -151,19 +154,21 @@ class BatchProcessor(SpanProcessor):
         except RuntimeError:
             pass  # it is ringing already
 
-    def _start_worker(self) -> None:
+    def _start_worker(self) -> bool:
         if not self._starting.acquire(blocking=False):
-            return
+            return False
         try:
             if self._worker is None and not self._closed:
                 worker = threading.Thread(target=self._run, name=f"kai-tracing-{self._name}", daemon=True)
                 worker.start()
                 self._worker = worker
+                return True
         except RuntimeError as error:  # no thread can be started while the interpreter shuts down
             logger.debug("no worker thread: %s; the queue is emptied by flush and at exit", error)
             self._wake_at = len(self._queue) + self.options.max_batch  # then it is tried again
         finally:
             self._starting.release()
+        return False
 
     def flush(self, timeout: float) -> bool:
         """Deliver all that ended before this call, within `timeout` seconds. Returns whether it was dealt with."""
@@ -265,6 +270,7 @@ class BatchProcessor(SpanProcessor):
                     due = self.exporter.due()
                     bell.acquire(timeout=-1 if due is None else due)
             self._wake_at = options.max_batch
+            bell.acquire(blocking=False)  # what it has rung for until now is in the queue, and looked at next
             if 0 < len(queue) < options.max_batch and not self._closed and not self._flush_waits():
                 bell.acquire(timeout=options.delay)
             self._wake_at = _NEVER

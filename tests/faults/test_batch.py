@@ -83,6 +83,16 @@ def test_a_full_batch_goes_out_before_the_delay() -> None:
         assert sent.wait(10)
 
 
+def test_the_first_batch_is_not_cut_short() -> None:
+    """The spans of a fresh worker wait for each other: no batch of one because of the bell that started it."""
+    for _ in range(20):
+        exporter = ScriptedExporter()
+        with provider_of(exporter) as provider:
+            end_spans(provider, 300)
+            assert provider.flush(10)
+            assert exporter.calls == [300]
+
+
 def test_a_single_span_goes_out_after_the_delay() -> None:
     """One span, and nobody who flushes: the delay sends it."""
     exporter = ScriptedExporter()

@@ -85,6 +85,11 @@ class FaultServer:
         self._server.server_close()
         self._thread.join(5)
 
+    def then(self, answer: int | Answer) -> None:
+        """Answer so from now on, when the script has run out."""
+        with self._changed:
+            self._then = answer
+
     @property
     def spans(self) -> list[ReceivedSpan]:
         """The spans of the requests that were answered by 2xx."""

@@ -58,6 +58,11 @@ class JaegerSettings(ProviderSettings):
     agent_port: int = Field(default=6831, ge=1, le=65535, description="The agent's UDP port for compact thrift.")
     max_packet_size: int = Field(default=65000, ge=1000, le=65507, description="Bytes that a UDP packet may have.")
 
+    @classmethod
+    def from_otel(cls, field: str, variable: str, text: str) -> object:
+        """OpenTelemetry's time-outs are in milliseconds."""
+        return float(text) / 1000 if field == "timeout" else text
+
     @property
     def url(self) -> str:
         """The endpoint in effect."""

@@ -58,6 +58,8 @@ class AgentExporter(SpanExporter):
 class CollectorExporter(PayloadExporter):
     """Posts binary thrift to a collector's `/api/traces`."""
 
+    format = "thrift"
+
     def __init__(self, sender: HttpSender) -> None:
         self._sender = sender
         self._encoder = JaegerEncoder()

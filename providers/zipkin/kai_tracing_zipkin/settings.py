@@ -39,6 +39,11 @@ class ZipkinSettings(ProviderSettings):
         description="Server spans join the caller's span id, as Zipkin's own B3 tracers do, instead of a new one.",
     )
 
+    @classmethod
+    def from_otel(cls, field: str, variable: str, text: str) -> object:
+        """OpenTelemetry's time-outs are in milliseconds."""
+        return float(text) / 1000 if field == "timeout" else text
+
     @field_validator("local_ip")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:

@@ -20,6 +20,7 @@ class ZipkinExporter(PayloadExporter):
     def __init__(self, encoder: ZipkinEncoder, sender: HttpSender) -> None:
         self._encoder = encoder
         self._sender = sender
+        self.format = encoder.content_type.rpartition("/")[2]
 
     def encode(self, spans: Sequence[Span]) -> bytes:
         """The spans as a request's body."""
