@@ -20,7 +20,7 @@ _LONG_MEMBER = 128
 _OWS = " \t"
 _KEY = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}")
 _VALUE = re.compile(r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]")
-_MEMBER = re.compile(f"({_KEY.pattern})={_VALUE.pattern}")
+_match_member = re.compile(f"({_KEY.pattern})={_VALUE.pattern}").fullmatch
 
 
 def parse_tracestate(values: Iterable[str]) -> str:
@@ -31,12 +31,10 @@ def parse_tracestate(values: Iterable[str]) -> str:
     """
     members: dict[str, str] = {}
     count = 0
-    for value in values:
-        for part in value.split(","):
-            member = part.strip(_OWS)
-            if not member:
-                continue
-            match = _MEMBER.fullmatch(member)
+    for part in ",".join(values).split(","):
+        member = part.strip(_OWS)
+        if member:
+            match = _match_member(member)
             count += 1
             if match is None or count > MAX_MEMBERS:
                 return ""

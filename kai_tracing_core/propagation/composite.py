@@ -20,6 +20,7 @@ class CompositePropagator(Propagator):
 
     def __init__(self, propagators: Sequence[Propagator]) -> None:
         self.propagators = tuple(propagators)
+        self._extract_plain = tuple(propagator.extract_plain for propagator in self.propagators)
         names = [propagator.fields for propagator in self.propagators]
         # One that does not say which headers it reads must be given them all.
         self.fields = tuple(dict.fromkeys(sum(names, ()))) if all(names) else ()
@@ -33,8 +34,8 @@ class CompositePropagator(Propagator):
 
     def extract_plain(self, carrier: dict[str, Any], context: TraceContext | None) -> TraceContext | None:
         """The same of a dictionary that can be asked."""
-        for propagator in self.propagators:
-            context = propagator.extract_plain(carrier, context)
+        for extract in self._extract_plain:
+            context = extract(carrier, context)
         return context
 
     def inject(self, context: TraceContext, carrier: MutableMapping[str, str]) -> None:
