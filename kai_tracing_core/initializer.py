@@ -150,7 +150,7 @@ def _sampler(settings: TracingSettings) -> Sampler:
     except ConfigurationError as error:
         for setting in ("sampler_arg", "sampler"):
             if settings.is_from_otel(setting):
-                logger.warning("%s is ignored: %s", settings.describe(setting), error)
+                logger.warning("%s is ignored: %s", settings.sources()[setting].source, error)
                 return _sampler(settings.without_otel(setting))
         raise
 

@@ -23,6 +23,8 @@ class _BuiltIn:
         from kai_tracing_core.sampling.config import SamplerContext, create_sampler
 
         context = SamplerContext(service_name=settings.service_name)
+        if not isinstance(settings.sampler, str):
+            return create_sampler(settings.sampler, context=context)
         return create_sampler(self.name, argument or "", context=context, where="TRACING_SAMPLER_ARG")
 
 
