@@ -16,7 +16,9 @@ from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import RuntimeContext, resolve
 from kai_tracing_core.processing.batch import BatchProcessor
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
-from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, Stats
+from kai_tracing_core.processing.processor import PayloadExporter, SpanExporter, SpanProcessor, Stats
+from kai_tracing_core.processing.spool import Spool
+from kai_tracing_core.processing.spooling import SpoolingExporter
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.running import run_under
@@ -143,6 +145,8 @@ class RecordingProvider(TracingProvider):
         self.pipeline = SpanPipeline(self.config, sink)
         self.runtime = self.pipeline.runtime
         self.use(self.config.runtime, self.config.span_class, self.config.non_recording_class)
+        if isinstance(self.queue, BatchProcessor):
+            self.queue.resume()
 
     @abstractmethod
     def create_exporter(self) -> SpanExporter:
@@ -150,7 +154,26 @@ class RecordingProvider(TracingProvider):
 
     def create_queue(self, exporter: SpanExporter) -> SpanProcessor:
         """What takes the finished spans; by default a `BatchProcessor`."""
-        return BatchProcessor(exporter, self.config.batch, name=self.name, quiet=self._quiet)
+        return BatchProcessor(self._spooling(exporter), self.config.batch, name=self.name, quiet=self._quiet)
+
+    def _spooling(self, exporter: SpanExporter) -> SpanExporter:
+        spool = self.config.spool
+        if spool is None:
+            return exporter
+        if not isinstance(exporter, PayloadExporter):
+            raise TypeError(
+                f"the provider {self.name!r} cannot use a spool, since its exporter is no PayloadExporter: "
+                "unset TRACING_SPOOL__DIRECTORY"
+            )
+        kind = f"{self.name}-{exporter.format}"
+        try:
+            return SpoolingExporter(
+                exporter, Spool(spool.directory, max_bytes=spool.max_bytes, kind=kind), self.config.batch.retry
+            )
+        except OSError as error:
+            raise ValueError(
+                f"the spool directory {spool.directory} cannot be used: {error}; change TRACING_SPOOL__DIRECTORY"
+            ) from error
 
     def _quiet(self) -> None:
         """On the exporting thread: whatever is traced there is a child of an unsampled span, hence not recorded."""

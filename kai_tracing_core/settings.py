@@ -98,6 +98,10 @@ class BatchSettings(Section):
     exit_timeout: NonNegativeFloat = Field(
         default=_BATCH.exit_timeout, description="Seconds for delivering what waits when the process ends."
     )
+    slow: NonNegativeFloat = Field(
+        default=_BATCH.slow,
+        description="Seconds from which a span counts as slow: a full queue keeps it, like a failed one.",
+    )
     retry: RetrySettings = RetrySettings()
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kai_tracing_core.attributes import clean_attributes
 from kai_tracing_core.processing.http import HttpOptions, HttpSender
-from kai_tracing_core.processing.processor import SpanExporter
+from kai_tracing_core.processing.processor import PayloadExporter
 from kai_tracing_core.span import Link, Scope, Span
 from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS
 
@@ -181,7 +181,7 @@ def _attributes(  # noqa: C901 - as above
             elif kind is float:
                 entry.value.double_value = value
             elif clean and kind is list:
-                _array(entry.value.array_value.values, value)
+                _array(entry.value.array_value, value)
             else:
                 raise TypeError(kind)  # noqa: TRY301 - the same remedy as for what protobuf raises
             if not key:
@@ -196,8 +196,9 @@ def _attributes(  # noqa: C901 - as above
 
 def _array(target: Any, values: Iterable[Any]) -> None:
     """Add the items of a cleaned sequence, which are scalars of one type."""
+    target.SetInParent()  # an empty one is an array all the same, and not a value of no type
     for value in values:
-        item = target.add()
+        item = target.values.add()
         kind = type(value)
         if kind is str:
             item.string_value = value
@@ -239,22 +240,23 @@ def read_refusal(answer: Any) -> int:
     return max(0, int(partial.rejected_spans))
 
 
-class OtlpHttpExporter(SpanExporter):
+class OtlpHttpExporter(PayloadExporter):
     """Posts OTLP requests, protobuf or (`json=True`) JSON, to `options.url`, which ends with `/v1/traces`."""
 
     def __init__(self, options: HttpOptions, *, json: bool = False) -> None:
         self.sender = HttpSender(options)
         self._json = json
+        self.format = "json" if json else "protobuf"
 
-    def export(self, spans: Sequence[Span], timeout: float) -> int:
-        """Send the spans; returns how many the collector refused."""
+    def encode(self, spans: Sequence[Span]) -> bytes:
+        """The spans as a request's body."""
         request = encode_request(spans)
-        if self._json:
-            answer = self.sender.post(encode_json(request), "application/json", timeout)
-        else:
-            answer = self.sender.post(request.SerializeToString(), "application/x-protobuf", timeout)
-        refused = self._refused(answer) if answer else 0
-        return min(refused, len(spans))
+        return encode_json(request) if self._json else request.SerializeToString()
+
+    def send(self, payload: bytes, timeout: float) -> int:
+        """Post the body; returns how many spans the collector refused."""
+        answer = self.sender.post(payload, "application/json" if self._json else "application/x-protobuf", timeout)
+        return self._refused(answer) if answer else 0
 
     def _refused(self, answer: bytes) -> int:
         response = _messages().ExportTraceServiceResponse()

@@ -122,6 +122,9 @@ class SpanExporter(ABC):
 class PayloadExporter(SpanExporter):
     """An exporter that sends each batch as one encoded payload, which can therefore also wait on disk (`spool`)."""
 
+    format: str = "payload"
+    """Names the encoding: a payload on disk is only sent by an exporter of the same provider and format."""
+
     @abstractmethod
     def encode(self, spans: Sequence[Span]) -> bytes:
         """The spans as one request body or message."""

@@ -58,7 +58,7 @@ class Delivery:
         self.seconds = 0.0
         self.dropped: Counter[str] = Counter()
         self.last_error: str | None = None
-        self._complained = -math.inf
+        self._quiet_until = {False: -math.inf, True: -math.inf}
 
     def deliver(self, batch: Sequence[Span]) -> None:
         """Deliver the batch or count why not. Raises nothing that the exporter's contract names."""
@@ -95,7 +95,7 @@ class Delivery:
             self._lose(len(batch), "shutdown", "no time left at shutdown")
             return None
         try:
-            refused = self._exporter.export(batch, remaining)
+            refused = min(len(batch), self._exporter.export(batch, remaining))
         except Retryable as error:
             return error
         except Deferred:
@@ -124,12 +124,14 @@ class Delivery:
 
     def _lose(self, count: int, reason: str, error: str) -> None:
         self.dropped[reason] += count
-        self._complain(f"{count} spans dropped ({reason}): {error}")
+        self._complain(f"{count} spans dropped ({reason}): {error}", loss=True)
 
-    def _complain(self, error: str) -> None:
+    def _complain(self, error: str, *, loss: bool = False) -> None:
         self.last_error = error
-        if monotonic() - self._complained >= _QUIET_SECONDS:
-            self._complained = monotonic()
+        now = monotonic()
+        # The last word of a process is not held back, nor is a loss because of the failed attempts before it.
+        if now >= self._quiet_until[loss] or (loss and self._closing.is_set()):
+            self._quiet_until[loss] = now + _QUIET_SECONDS
             logger.warning("%s (repeats are not logged for %d s)", error, _QUIET_SECONDS)
         else:
             logger.debug("%s", error)

@@ -17,9 +17,10 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Spool", "SpoolFile"]
+__all__ = ["Spool", "SpoolFile", "SpoolOptions"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -42,6 +43,14 @@ _SENDING = ".sending"
 _TEMPORARY = ".tmp"
 _HEADER_LIMIT = 200
 _ABANDONED_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """Where the spool is and how many bytes it may hold."""
+
+    directory: Path
+    max_bytes: int = 64 * 1024 * 1024
 
 
 class SpoolFile:

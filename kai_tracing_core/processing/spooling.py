@@ -86,7 +86,7 @@ class SpoolingExporter(SpanExporter):
     def _replay(self, file: SpoolFile, timeout: float) -> None:
         self.spool.begin(file)
         try:
-            refused = self.exporter.send(file.payload, timeout)
+            refused = min(file.count, self.exporter.send(file.payload, timeout))
         except Retryable as error:
             self.spool.put_back(file)
             self._back_off(error)

@@ -113,6 +113,7 @@ def test_next_process_replays_without_a_span_of_its_own(backend: _Backend, tmp_p
     """What an earlier process left on disk is sent as soon as the next one starts."""
     _spool(tmp_path).put(b"left", 1)
     processor = BatchProcessor(SpoolingExporter(backend, _spool(tmp_path), _QUICK))
+    processor.resume()
     assert backend.got.wait(10)
     assert processor.shutdown(5)
     assert backend.names == ["left"]
@@ -203,6 +204,7 @@ class Exporter(PayloadExporter):
 exporter = SpoolingExporter(Exporter(), Spool(Path(sys.argv[1]), max_bytes=1 << 20, kind="drill"),
                             RetryPolicy(initial=0.01, maximum=0.05))
 queue = BatchProcessor(exporter, BatchOptions(max_batch=10, delay=0.01))
+queue.resume()
 pipeline = SpanPipeline(PipelineConfig(), queue)
 for number in range(int(sys.argv[3])):
     pipeline.start(f"{sys.argv[4]}-{number}").end()

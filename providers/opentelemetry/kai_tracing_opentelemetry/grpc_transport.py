@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # has 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from kai_tracing_core.processing.otlp import encode_request, read_refusal
-from kai_tracing_core.processing.processor import Rejected, Retryable, SpanExporter, TooLarge
+from kai_tracing_core.processing.processor import PayloadExporter, Rejected, Retryable, TooLarge
 from kai_tracing_core.span import Span
 from kai_tracing_opentelemetry.settings import Compression, OpenTelemetrySettings
 
@@ -33,13 +33,15 @@ def _grpc() -> Any:
     return grpc
 
 
-class OtlpGrpcExporter(SpanExporter):
+class OtlpGrpcExporter(PayloadExporter):
     """Sends OTLP requests over gRPC (opentelemetry-proto, docs/specification.md, "OTLP/gRPC").
 
     Raises:
         ImportError: grpcio is not installed; the message says what to install.
         OSError: a certificate file cannot be read.
     """
+
+    format = "protobuf"
 
     def __init__(self, settings: OpenTelemetrySettings) -> None:
         self._grpc = _grpc()
@@ -66,18 +68,21 @@ class OtlpGrpcExporter(SpanExporter):
             self._channel = grpc.insecure_channel(self._target)
         self._export = self._channel.unary_unary(_METHOD, response_deserializer=ExportTraceServiceResponse.FromString)
 
-    def export(self, spans: Sequence[Span], timeout: float) -> int:
-        """Send the spans; returns how many the collector refused."""
+    def encode(self, spans: Sequence[Span]) -> bytes:
+        """The spans as a request."""
+        return encode_request(spans).SerializeToString()
+
+    def send(self, payload: bytes, timeout: float) -> int:
+        """Send the request; returns how many spans the collector refused."""
         if self._channel is None:
             self._connect()
-        body = encode_request(spans).SerializeToString()
         try:
             answer = self._export(
-                body, timeout=min(timeout, self._timeout), metadata=self._metadata, compression=self._compression
+                payload, timeout=min(timeout, self._timeout), metadata=self._metadata, compression=self._compression
             )
         except self._grpc.RpcError as error:
             raise _failure(self._target, error) from error
-        return min(read_refusal(answer), len(spans))
+        return read_refusal(answer)
 
     def after_fork(self) -> None:
         """Use a channel of our own, leaving the parent's alone."""
