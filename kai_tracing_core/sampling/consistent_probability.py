@@ -22,28 +22,28 @@ _MASK = NEVER - 1
 def sample_at(request: SamplingRequest, rejection: int) -> SamplingResult:
     """The consistent decision at a threshold: kept where the trace's randomness reaches it.
 
-    A sampled parent's `th` is only ever raised. Where that contradicts the trace's randomness the probability is not
-    known, and `th` is erased.
+    A parent's threshold is only ever raised: what the parent left out stays out, and of what it kept the higher of
+    the two thresholds decides. Where a sampled parent's `th` contradicts the trace's randomness, the probability is
+    not known, and `th` is erased.
     """
+    parent = request.parent
     state = request.trace_state
-    if not state:
-        if request.trace_id & _MASK < rejection:
-            return _DROP
-        return SamplingResult(
-            SamplingDecision.RECORD_AND_SAMPLE, None, f"ot=th:{encode(rejection)}", adjusted_count(rejection)
-        )
+    decided = parent is not None and parent.has_decision
+    if parent is not None and decided and not parent.is_sampled:
+        return SamplingResult(SamplingDecision.DROP, None, with_threshold(state, None)) if state else _DROP
     th, rv = read(state)
     value = randomness(request.trace_id, rv)
     trusted = True
-    if th is not None and request.parent is not None and request.parent.is_sampled:
+    if th is not None and decided:
         trusted = value >= th
         rejection = max(rejection, th) if trusted else rejection
     if value < rejection:
-        return SamplingResult(SamplingDecision.DROP, None, with_threshold(state, None))
-    if not trusted:
-        return SamplingResult(SamplingDecision.RECORD_AND_SAMPLE, None, with_threshold(state, None))
+        return SamplingResult(SamplingDecision.DROP, None, with_threshold(state, None)) if state else _DROP
     return SamplingResult(
-        SamplingDecision.RECORD_AND_SAMPLE, None, with_threshold(state, rejection), adjusted_count(rejection)
+        SamplingDecision.RECORD_AND_SAMPLE,
+        None,
+        with_threshold(state, rejection if trusted else None),
+        adjusted_count(rejection) if trusted else None,
     )
 
 

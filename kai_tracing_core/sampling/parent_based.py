@@ -51,10 +51,10 @@ class ParentBased(Sampler):
         else:
             sampled, not_sampled = self.local_parent_sampled, self.local_parent_not_sampled
         if not parent.is_sampled:
-            return _second_chance(not_sampled.should_sample(request), request)
+            return _apart(not_sampled.should_sample(request), request)
         if type(not_sampled) is not AlwaysOff:
             # What the parent left out is counted by itself, so what it kept stands for itself only.
-            return _on_its_own(sampled.should_sample(request), request)
+            return _apart(sampled.should_sample(request), request)
         if type(sampled) is AlwaysOn:
             return _FOLLOW
         return _second_stage(sampled.should_sample(request), request, parent)
@@ -109,17 +109,11 @@ def _second_stage(result: SamplingResult, request: SamplingRequest, parent: Trac
     return _without_threshold(result, request, (of_parent or 1.0) * result.adjusted_count)
 
 
-def _second_chance(result: SamplingResult, request: SamplingRequest) -> SamplingResult:
-    """A choice among what the parent left out.
+def _apart(result: SamplingResult, request: SamplingRequest) -> SamplingResult:
+    """A choice among the traces that the parent kept, or left out, alone: `th` would tell of both, so it is erased.
 
-    By the trace's own randomness that is no fair choice any more, since the parent may have chosen by the same.
+    A sampler that goes by the trace's own randomness has no fair choice there any more, and its count is not known.
     """
-    if result.decision == SamplingDecision.DROP:
-        return result
-    return _without_threshold(result, request, 1.0 if _states_threshold(result) else result.adjusted_count)
-
-
-def _on_its_own(result: SamplingResult, request: SamplingRequest) -> SamplingResult:
     if result.decision == SamplingDecision.DROP:
         return result
     return _without_threshold(result, request, 1.0 if _states_threshold(result) else result.adjusted_count or 1.0)
