@@ -9,7 +9,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 
 from kai_tracing_core.attributes import Attributes, AttributeValue
-from kai_tracing_core.context import INACTIVE, RESTORED, resolve
+from kai_tracing_core.context import INACTIVE, RESTORED
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
@@ -138,25 +138,19 @@ class JoinedSpan(Span):
         self._end = getattr(self.wrapped, "end_time", None) or 1
 
     def _activate(self) -> None:
-        found = _JOINED_RUNTIME.get()
-        self._previous = resolve(found) if found is not None and found._end else found
-        self._contexts = place(self.wrapped, self._carried)
+        before, after = place(self.wrapped, self._carried)
+        self._contexts = before, after
+        self._previous = RESTORED
 
     def _deactivate(self) -> None:
-        if self._previous is RESTORED:
-            return
         current = get_context()
         if current.get(SPAN_KEY) is not self.wrapped:
             return
         before, after = self._contexts
-        previous = self._previous
-        if previous is not None and previous._end:
-            put_back(current, _as_api(resolve(previous)), before, self._carried is not None)
-        elif current is after:
+        if current is after:
             set_context(before)
         else:
             put_back(current, before.get(SPAN_KEY), before, self._carried is not None)
-        self._previous = RESTORED
         del self._contexts
 
     def _baggage(self) -> Mapping[str, str]:
@@ -224,7 +218,7 @@ class _JoinedContext(OpenTelemetryContext):
     def get(self) -> Span | TraceContext | None:
         """The current span, of whichever API, or the remote context that is current, or None."""
         found = get_context().get(SPAN_KEY)
-        if isinstance(found, trace_api.Span) and (hasattr(found, _JOINED) or found.is_recording()):
+        if isinstance(found, trace_api.Span) and found.is_recording():
             return JoinedSpan.of(found)
         return current_in(get_context())
 
@@ -283,8 +277,6 @@ class JoinedProvider(TracingProvider):
     def get_current_span(self) -> Span | None:
         """The span that is current in this thread or task, whichever API started it; never one that has ended."""
         current = self.runtime.get()
-        if current is not None and current._end:
-            current = resolve(current)
         if current is None or isinstance(current, Span):
             return current
         return NonRecordingSpan.of(current.trace_context)

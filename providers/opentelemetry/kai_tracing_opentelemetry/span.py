@@ -15,7 +15,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
 from kai_tracing_core.attributes import Attributes
-from kai_tracing_core.context import EMPTY_BAGGAGE, INACTIVE, RESTORED, resolve
+from kai_tracing_core.context import EMPTY_BAGGAGE, INACTIVE, RESTORED
 from kai_tracing_core.failures import describe, is_failure
 from kai_tracing_core.span import Link, NonRecordingSpan, Span, SpanStatusCode
 from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
@@ -24,11 +24,15 @@ from kai_tracing_opentelemetry.runtime import (
     SPAN_KEY,
     OpenTelemetryContext,
     as_api,
-    current_in,
+    fill_context,
     get_context,
+    new_context,
     place,
     put_back,
+    reset_context,
+    resolve_here,
     set_context,
+    set_entry,
     to_span_context,
     to_trace_context,
 )
@@ -78,37 +82,39 @@ class _InContext(Span, ApiSpan):  # type: ignore[misc]  # set_status and add_lin
         )
 
     def _activate(self) -> None:
-        context = get_context()
-        found: Any = context.get(SPAN_KEY)
-        if found is not None:
-            if not isinstance(found, Span):
-                found = current_in(context)
-            elif found._end:
-                found = resolve(found)
-        self._previous = found
-        self._contexts = place(self, self._carried)
+        before = get_context()
+        found: Any = before.get(SPAN_KEY)
+        if found is not None and isinstance(found, Span) and found._end:
+            # So that the token does not keep spans alive that have ended.
+            place(as_api(resolve_here(found)))
+            before = get_context()
+        after = new_context(Context)
+        fill_context(after, before)
+        set_entry(after, SPAN_KEY, self)
+        if self._carried is not None:
+            set_entry(after, BAGGAGE_KEY, dict(self._carried))
+        self._contexts = before, after
+        self._previous = set_context(after)
 
     def _deactivate(self) -> None:
-        previous = self._previous
-        if previous is RESTORED:
-            return
-        if previous is not None and previous._end:
-            previous = resolve(previous)
         current = get_context()
-        if current.get(SPAN_KEY) is not self:
-            self._previous = previous
+        if self._previous is RESTORED or current.get(SPAN_KEY) is not self:
             return
         before, after = self._contexts
+        try:
+            reset_context(self._previous)
+            self._previous = RESTORED
+            del self._contexts
+        except ValueError:  # a task that inherited the span ends it; `resolve_here` puts back where it was made current
+            after = before
+        if current is not after:
+            put_back(current, before.get(SPAN_KEY), before, self._carried is not None)
         found = before.get(SPAN_KEY)
-        if current is after and (found is previous or not isinstance(found, Span)):
-            set_context(before)
-        else:
-            put_back(current, as_api(previous), before, self._carried is not None)
-        self._previous = RESTORED
-        del self._contexts
+        if found is not None and isinstance(found, Span) and found._end:
+            place(as_api(resolve_here(found)))
 
     def _baggage(self) -> Mapping[str, str]:
-        if self._carried is None or self._previous is not INACTIVE:
+        if self._carried is None or (self._previous is not INACTIVE and not self._end):
             return _RUNTIME.get_baggage() if get_context().get(BAGGAGE_KEY) else EMPTY_BAGGAGE
         return self._carried
 
@@ -136,11 +142,13 @@ class OpenTelemetrySpan(_InContext):
 
         The keywords are those of OpenTelemetry's API.
         """
-        given = status if code is None else code
+        given: Any = status if code is None else code
+        message = description if message is None else message
         if isinstance(given, Status):
-            super().set_status(SpanStatusCode(given.status_code.value), given.description)
-        elif given is not None:
-            super().set_status(SpanStatusCode(given.value), description if message is None else message)
+            given, message = given.status_code, given.description
+        if isinstance(given, StatusCode):
+            given = SpanStatusCode(given.value)
+        super().set_status(given, message)
 
     def _fail(self, exception: BaseException) -> None:
         if self._end or not is_failure(exception):

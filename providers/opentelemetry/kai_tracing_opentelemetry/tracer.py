@@ -16,21 +16,24 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor as SdkProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.util._decorator import _AgnosticContextManager
 from opentelemetry.util.types import Attributes
 
-from kai_tracing_core.context import RESTORED, resolve
+from kai_tracing_core.context import RESTORED
 from kai_tracing_core.failures import describe
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.provider import RecordingProvider
-from kai_tracing_core.span import Link, Span, SpanKind
+from kai_tracing_core.span import Link, Span, SpanKind, SpanStatusCode
 from kai_tracing_core.trace_context import TraceContext
 from kai_tracing_opentelemetry.runtime import (
+    SPAN_KEY,
     OpenTelemetryContext,
     current_in,
+    fill_context,
     get_context,
-    place,
+    new_context,
+    reset_context,
     set_context,
+    set_entry,
     to_trace_context,
 )
 from kai_tracing_opentelemetry.sdk import EXPLICIT_CONTEXT, SdkSpanProcessor, to_resource
@@ -43,15 +46,17 @@ logger = logging.getLogger(__name__)
 V = TypeVar("V")
 
 _KINDS = tuple(SpanKind)
+_new_current: Callable[[type[_Current]], _Current] = object.__new__
 _NO_PARENT = TraceContext()
 _MILLISECONDS = 1000.0
 
 
 def _parent_in(context: Context) -> Span | TraceContext:
     """The parent that an explicit context names: without a span in it a new trace starts."""
+    span = context.get(SPAN_KEY)
+    if isinstance(span, Span):
+        return span.trace_context if span._end else span
     parent = current_in(context)
-    if parent is not None and parent._end:
-        parent = resolve(parent)
     return _NO_PARENT if parent is None else parent
 
 
@@ -115,7 +120,7 @@ class Tracer(trace_api.Tracer):
             span._status_on_exception = set_status_on_exception
         return span  # type: ignore[no-any-return]
 
-    def start_as_current_span(
+    def start_as_current_span(  # type: ignore[override]  # no generator, which would cost as much as the span
         self,
         name: str,
         context: Context | None = None,
@@ -128,8 +133,9 @@ class Tracer(trace_api.Tracer):
         end_on_exit: bool = True,
     ) -> _Current:
         """A context manager, and a decorator, that starts a span and makes it current."""
-        current = _Current.__new__(_Current)
-        current._start_span = self.start_span
+        current = _new_current(_Current)
+        current._tracer = self
+        current._end_on_exit = end_on_exit
         current._arguments = (
             name,
             context,
@@ -140,22 +146,26 @@ class Tracer(trace_api.Tracer):
             record_exception,
             set_status_on_exception,
         )
-        current._end_on_exit = end_on_exit
         return current
 
 
-class _Current(_AgnosticContextManager[Any]):
+class _Current:
     """What `start_as_current_span` gives: the span starts when the block, or the decorated function, is entered."""
 
-    _start_span: Callable[..., Any]
+    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
+
+    _tracer: Tracer
     _arguments: tuple[Any, ...]
     _end_on_exit: bool
     _span: Any
-    _before: Context
+    _token: Any
 
     def __enter__(self) -> Any:
-        span = self._span = self._start_span(*self._arguments)
-        self._before, _ = place(span)
+        span = self._span = self._tracer.start_span(*self._arguments)
+        after = new_context(Context)
+        fill_context(after, get_context())
+        set_entry(after, SPAN_KEY, span)
+        self._token = set_context(after)
         return span
 
     def __exit__(
@@ -166,21 +176,28 @@ class _Current(_AgnosticContextManager[Any]):
     ) -> None:
         # All of the context as it was, as OpenTelemetry's own does: what was attached in the block and never
         # detached ends with it.
-        set_context(self._before)
-        span = self._span
-        if isinstance(exception, Exception) and span.is_recording():
-            if self._arguments[6]:
-                span.record_exception(exception)
-            if self._arguments[7]:
-                span.set_status(
-                    trace_api.Status(trace_api.StatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
-                )
+        try:
+            reset_context(self._token)
+        except ValueError:  # left in another task than it was entered in, whose context is its own
+            pass
+        if exception is not None:
+            self._fail(exception)
         if self._end_on_exit:
-            span.end()
+            self._span.end()
+
+    def _fail(self, exception: BaseException) -> None:
+        span = self._span
+        record_exception, set_status = self._arguments[6:]
+        if not isinstance(exception, Exception) or not span.is_recording():
+            return
+        if record_exception:
+            span.record_exception(exception)
+        if set_status:
+            span.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
 
     def _again(self) -> _Current:
-        other = _Current.__new__(_Current)
-        other._start_span, other._arguments, other._end_on_exit = self._start_span, self._arguments, self._end_on_exit
+        other = _new_current(_Current)
+        other._tracer, other._arguments, other._end_on_exit = self._tracer, self._arguments, self._end_on_exit
         return other
 
     def __call__(self, func: V) -> V:
