@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import weakref
+from functools import cache
 from typing import Any, Protocol
 
 __all__ = ["register"]
@@ -31,10 +32,7 @@ def register(processor: _Managed, *, before_others: bool = False) -> None:
     What holds spans back for another one must be shut down before it: `before_others`.
     """
     (_first if before_others else _managed).add(processor)
-    # A child of multiprocessing that did not fork with this module loaded, as the fork server's do.
-    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
-    if process is not None and util is not None and process.parent_process() is not None:
-        _finalize_at_exit(util)
+    _follow_multiprocessing()
 
 
 def _shutdown_all() -> None:
@@ -51,14 +49,20 @@ def _after_fork() -> None:
             processor.after_fork()
         except Exception:
             logger.exception("%r does not survive the fork", processor)
-    # A child of multiprocessing leaves by os._exit, which skips atexit, but runs its own finalizers.
+    _follow_multiprocessing()
+
+
+def _follow_multiprocessing() -> None:
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
-        util.register_after_fork(_shutdown_all, lambda _: _finalize_at_exit(util))
+        _finalize_in_children(util)
 
 
-def _finalize_at_exit(util: Any) -> None:
-    util.Finalize(None, _shutdown_all, exitpriority=0)
+@cache
+def _finalize_in_children(util: Any) -> None:
+    # A child of multiprocessing leaves by os._exit, which skips atexit, but runs its own finalizers. Those there are
+    # when it begins are discarded, so they are made by what it calls then, however it was started.
+    util.register_after_fork(_shutdown_all, lambda _: util.Finalize(None, _shutdown_all, exitpriority=0))
 
 
 atexit.register(_shutdown_all)
