@@ -123,5 +123,5 @@ def _pairs(carrier: Carrier) -> Iterable[tuple[Any, Any]]:
 
 def _text(value: Any) -> str | None:
     if isinstance(value, str):
-        return value
+        return value if type(value) is str else str.__str__(value)
     return value.decode("latin-1") if isinstance(value, bytes) else None

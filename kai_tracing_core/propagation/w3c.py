@@ -93,7 +93,10 @@ class BaggagePropagator(Propagator):
 
     def extract_plain(self, carrier: dict[str, Any], context: TraceContext | None) -> TraceContext | None:
         """The same of a dictionary that can be asked."""
-        return context if carrier.get("baggage") is None else super().extract_plain(carrier, context)
+        value = carrier.get("baggage")
+        if type(value) is str:
+            return self.extract({"baggage": (value,)}, context)
+        return context if value is None else super().extract_plain(carrier, context)
 
     def inject(self, context: TraceContext, carrier: MutableMapping[str, str]) -> None:
         """Write the baggage, where there is any."""

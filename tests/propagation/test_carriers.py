@@ -22,6 +22,12 @@ EXPECTED = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 
 NAMES = ("tracecontext", "baggage")
 
 
+class _Text(str):
+    """A text of a framework's own making."""
+
+    __slots__ = ()
+
+
 class _Insensitive(Mapping[str, str]):
     """A mapping of a framework's own making."""
 
@@ -55,6 +61,9 @@ def _message() -> email.message.Message:
         {"Traceparent": TRACEPARENT, "Tracestate": "a=1,b=2", "Accept": "*/*"},
         {"traceparent": [TRACEPARENT], "tracestate": ["a=1", "b=2"]},
         {"traceparent": (TRACEPARENT,), "tracestate": ("a=1", "b=2")},
+        {"traceparent": _Text(TRACEPARENT), "tracestate": _Text("a=1,b=2")},
+        {_Text("traceparent"): TRACEPARENT, "tracestate": _Text("a=1,b=2")},
+        [("traceparent", _Text(TRACEPARENT)), (_Text("Tracestate"), _Text("a=1,b=2"))],
         {"traceparent": TRACEPARENT.encode(), "tracestate": b"a=1,b=2"},
         {b"traceparent": TRACEPARENT.encode(), b"Tracestate": b"a=1,b=2"},
         {"traceparent": TRACEPARENT, "tracestate": "a=1,b=2", 7: "x", None: None},
