@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import MutableMapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from kai_tracing_core.settings import TracingSettings
 
 __all__ = ["NOOP_SPAN", "NoopProvider"]
+
+logger = logging.getLogger(__name__)
 
 
 class _NoopSpan(NonRecordingSpan):
@@ -107,8 +110,15 @@ class NoopProvider(TracingProvider):
 
     def extract_context(self, carrier: Carrier) -> TraceContext | None:
         """The remote trace context that the carrier brings, or None."""
-        return self._propagator.extract_from(carrier)
+        try:
+            return self._propagator.extract_from(carrier)
+        except Exception:
+            logger.debug("nothing could be extracted from %s", type(carrier).__name__, exc_info=True)
+            return None
 
     def inject_context(self, trace_context: TraceContext, carrier: MutableMapping[str, str]) -> None:
         """Write the trace context, where there is one, to the carrier."""
-        self._propagator.inject(trace_context, carrier)
+        try:
+            self._propagator.inject(trace_context, carrier)
+        except Exception:
+            logger.debug("%r could not be injected into %s", trace_context, type(carrier).__name__, exc_info=True)

@@ -7,6 +7,7 @@ batching, retry, propagation, fork- and exit-safety are there already. One that 
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from kai_tracing_core.settings import ProviderSettings, TracingSettings
 
 __all__ = ["RecordingProvider", "TracingProvider"]
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -117,6 +120,9 @@ class TracingProvider(ABC):
     @abstractmethod
     def inject_context(self, trace_context: TraceContext, carrier: MutableMapping[str, str]) -> None:
         """Write the trace context to the carrier (request headers)."""
+
+    def hand_over(self, successor: TracingProvider) -> None:
+        """Before the shutdown, when another provider takes its place: give it what still runs, if that can be."""
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Deliver what has ended, within `timeout` seconds. Returns whether all of it was dealt with."""
@@ -220,11 +226,23 @@ class RecordingProvider(TracingProvider):
 
     def extract_context(self, carrier: Carrier) -> TraceContext | None:
         """The remote trace context that the carrier brings in any of the configured formats, or None."""
-        return self.propagator.extract_from(carrier)
+        try:
+            return self.propagator.extract_from(carrier)
+        except Exception:
+            logger.debug("nothing could be extracted from %s", type(carrier).__name__, exc_info=True)
+            return None
 
     def inject_context(self, trace_context: TraceContext, carrier: MutableMapping[str, str]) -> None:
         """Write the trace context to the carrier in every configured format."""
-        self.propagator.inject(trace_context, carrier)
+        try:
+            self.propagator.inject(trace_context, carrier)
+        except Exception:
+            logger.debug("%r could not be injected into %s", trace_context, type(carrier).__name__, exc_info=True)
+
+    def hand_over(self, successor: TracingProvider) -> None:
+        """Have what ends from now on go to `successor`, if that is a `RecordingProvider`, too."""
+        if isinstance(successor, RecordingProvider):
+            self.pipeline.forward(successor.pipeline)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Deliver what has ended, within `timeout` seconds. Returns whether all of it was dealt with."""

@@ -143,7 +143,7 @@ def trace_function(
             return _generate_under(runtime, start, fn(*args, **kwargs))
 
         return generate
-    if inspect.iscoroutinefunction(fn):
+    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__):
 
         @functools.wraps(fn)
         async def call_async(*args: Any, **kwargs: Any) -> Any:

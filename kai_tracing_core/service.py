@@ -12,6 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar, overload
 
 from kai_tracing_core import context as _context
@@ -23,6 +24,7 @@ from kai_tracing_core.propagation.base import Carrier
 from kai_tracing_core.provider import TracingProvider
 from kai_tracing_core.running import trace_function
 from kai_tracing_core.span import Link, Span, SpanKind, SpanOptions, SpanResult, SpanStatusCode, Time
+from kai_tracing_core.span_parts import as_text
 from kai_tracing_core.trace_context import TraceContext
 
 __all__ = ["TracingService", "tracing"]
@@ -49,6 +51,7 @@ class TracingService:
         self._disabled = NoopProvider()
         self._enabled = False
         self._auto = auto and provider is None
+        self._initializing = False
         self.baggage_hosts = BaggageHosts()
         if provider is not None:
             self.set_provider(provider)
@@ -60,7 +63,8 @@ class TracingService:
         """The provider that is in effect: the configured one, or one that does nothing while tracing is disabled."""
         if self._auto:
             self._initialize()
-        return self._provider if self._enabled and self._provider is not None else self._disabled
+        provider = self._provider
+        return provider if self._enabled and provider is not None else self._disabled
 
     @property
     def enabled(self) -> bool:
@@ -72,7 +76,7 @@ class TracingService:
     def set_provider(self, provider: TracingProvider, *, enable: bool = True, timeout: float = _EXIT_TIMEOUT) -> None:
         """Use `provider` from now on. The one before it is flushed and shut down, within `timeout` seconds.
 
-        Spans that are still running keep going to the provider that started them.
+        Spans that are still running then go to the new one when they end, if that records spans.
         """
         with self._lock:
             previous, self._provider, self._auto = self._provider, provider, False
@@ -81,6 +85,7 @@ class TracingService:
             else:
                 self.disable()
         if previous is not None and previous is not provider:
+            previous.hand_over(provider)
             previous.shutdown(timeout)
 
     def enable(self) -> None:
@@ -111,18 +116,22 @@ class TracingService:
         vars(self)["inject_context"] = provider.inject_context
 
     def _initialize(self) -> None:
-        with self._lock:
-            if not self._auto:
+        # Threads that come meanwhile wait for it, so that none of their spans is lost, but not for ever.
+        if not self._lock.acquire(timeout=_EXIT_TIMEOUT):
+            return
+        try:
+            if not self._auto or self._initializing:
                 return
-            self._auto = False
+            self._initializing = True
             from kai_tracing_core.initializer import configure
 
             try:
                 configure(self)
-            except Exception:
+            finally:
                 # Loud once, at the start; from then on tracing must not get into the application's way.
-                self._bind(self._disabled)
-                raise
+                self._auto = self._initializing = False
+        finally:
+            self._lock.release()
 
     # -- spans -------------------------------------------------------------------------------------------------------
 
@@ -172,7 +181,7 @@ class TracingService:
 
         Either `options` or keywords. The result has the `span` and its `trace_context`.
         """
-        if options is None:
+        if not isinstance(options, SpanOptions):
             options = SpanOptions(kind, attributes, parent, links, start_time, activate)
         return SpanResult(self.provider.start_span(name, options))
 
@@ -217,8 +226,7 @@ class TracingService:
 
         Gives what `fn` gives; for a coroutine function, an awaitable of it. The keywords are those of `start_span`.
         """
-        options = SpanOptions(**keywords) if options is None else options
-        options.activate = False
+        options = replace(options, activate=False) if options is not None else SpanOptions(**keywords, activate=False)
         provider = self.provider
         return provider.with_span(provider.start_span(name, options), fn)
 
@@ -248,10 +256,12 @@ class TracingService:
         `@tracing.traced` names the span after the function (`Cart.add`), `@tracing.traced("name", …)` as told. A
         generator's span is current only while its body runs.
         """
-        if callable(name_or_fn):
+        if callable(name_or_fn) or isinstance(name_or_fn, classmethod):
             return self.traced()(name_or_fn)
 
-        def decorate(fn: Callable[..., Any]) -> Callable[..., Any]:
+        def decorate(fn: Any) -> Any:
+            if isinstance(fn, (staticmethod, classmethod)):
+                return type(fn)(decorate(fn.__func__))
             start = functools.partial(
                 self._start_traced,
                 name_or_fn or getattr(fn, "__qualname__", repr(fn)).replace("<locals>.", ""),
@@ -281,7 +291,7 @@ class TracingService:
         self.provider.inject_context(trace_context, carrier)
 
     def inject_for_host(self, trace_context: TraceContext, carrier: MutableMapping[str, str], host: str | None) -> None:
-        """As `inject_context`, but leaving out the baggage where `TRACING_BAGGAGE_ALLOWED_HOSTS` denies it to `host`."""
+        """As `inject_context`, without the baggage where `TRACING_BAGGAGE_ALLOWED_HOSTS` denies it to `host`."""
         self.provider.inject_context(self.baggage_hosts.limit(trace_context, host), carrier)
 
     def subprocess_env(
@@ -305,15 +315,10 @@ class TracingService:
     def use_context(self, trace_context: Span | TraceContext | None) -> Iterator[None]:
         """Make a context, and the baggage it brings, current for a block: what starts inside becomes its child."""
         runtime = self.provider.runtime
-        baggage, ambient = getattr(trace_context, "baggage", None), runtime.get_baggage()
-        previous = runtime.attach(trace_context)
-        if baggage:
-            runtime.set_baggage(baggage)
+        previous = runtime.attach(trace_context if isinstance(trace_context, (Span, TraceContext)) else None)
         try:
             yield
         finally:
-            if baggage:
-                runtime.set_baggage(ambient)
             runtime.detach(previous)
 
     def wrap(self, fn: F) -> F:
@@ -331,7 +336,7 @@ class TracingService:
     def set_baggage(self, key: str, value: str) -> None:
         """Add an entry to the current baggage, or replace it."""
         runtime = self.provider.runtime
-        runtime.set_baggage({**runtime.get_baggage(), key: value})
+        runtime.set_baggage({**runtime.get_baggage(), as_text(key): as_text(value)})
 
     def remove_baggage(self, key: str) -> None:
         """Take an entry out of the current baggage."""

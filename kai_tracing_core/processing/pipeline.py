@@ -278,6 +278,15 @@ class SpanPipeline:
         span._drop(0, len(span._attributes) - limit)
         span._attributes = dict(islice(span._attributes.items(), limit))
 
+    def forward(self, other: SpanPipeline) -> None:
+        """Hand what ends from now on to `other`, where it counts as started, too."""
+
+        def on_end(span: Span) -> None:
+            other.started += 1
+            other.on_end(span)
+
+        self.on_end = on_end
+
     def flush(self, timeout: float) -> bool:
         """Flush every processor, the sink last."""
         flushed = [processor.flush(timeout) for processor in (*self.processors, self.sink)]

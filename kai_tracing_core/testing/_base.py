@@ -18,7 +18,7 @@ __all__ = ["Contract", "needs"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SHUTDOWN_TIMEOUT = 0.5
+_SHUTDOWN_TIMEOUT = 0.05
 
 
 def needs(capability: str, value: bool = True) -> Callable[[F], F]:

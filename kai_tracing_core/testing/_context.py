@@ -192,6 +192,17 @@ class ContextContract(Contract):
         with provider.span("server", parent=context) as span:
             assert span.trace_id != _TRACE_ID
 
+    def test_what_is_no_context_is_not_injected(self, service: TracingService, provider: TracingProvider) -> None:
+        """Neither a wrong context nor a carrier that cannot be written to raises, nor does either become current."""
+        bad: Any
+        for bad in (None, 5, "x", object()):
+            headers: dict[str, str] = {}
+            provider.inject_context(bad, headers)
+            assert provider.extract_context(headers) is None
+            provider.inject_context(remote(), bad)
+            with service.use_context(bad):
+                assert current(provider) is None
+
     def test_nothing_is_injected_of_nothing(self, provider: TracingProvider) -> None:
         """A context without ids writes no ids to the carrier."""
         headers: dict[str, str] = {}
