@@ -123,11 +123,12 @@ class _Durations:
         return self._limit
 
     def _compute(self, share: float) -> float:
-        above = 0.0
+        wanted = share * self._total
         for step in sorted(self._counts, reverse=True):
-            above += self._counts[step]
-            if above > share * self._total:
-                return float(_STEP ** (step + 1))
+            count = self._counts[step]
+            if count >= wanted:
+                return float(_STEP ** (step + 1 - wanted / count))
+            wanted -= count
         return 0.0
 
 
