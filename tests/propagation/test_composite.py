@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 import pluggy
 import pytest
 
-from kai_tracing_core import TraceContext, hookspecs
+from kai_tracing_core import TraceContext, TracingService, hookspecs, initialize_tracing
 from kai_tracing_core.propagation.base import Headers, Propagator
 from kai_tracing_core.propagation.composite import (
     BUILT_IN,
@@ -139,3 +139,16 @@ def test_built_in_formats_are_plugins(name: str) -> None:
     manager.check_pending()
     made = manager.hook.kai_tracing_create_propagator(settings=TracingSettings())
     assert type(made) is type(built_in_propagator(name))
+
+
+@pytest.mark.parametrize(("names", "written"), [("b3multi", "x-b3-traceid"), ("jaeger,baggage", "uber-trace-id")])
+def test_formats_are_chosen_by_setting(monkeypatch: pytest.MonkeyPatch, names: str, written: str) -> None:
+    """`TRACING_PROPAGATORS` chooses the formats of any provider."""
+    monkeypatch.setenv("TRACING_PROPAGATORS", names)
+    tracing = initialize_tracing(service=TracingService(auto=False), type="inmemory")
+    headers: dict[str, str] = {}
+    with tracing.span("call") as span:
+        tracing.inject_context(span.trace_context, headers)
+    tracing.shutdown()
+    assert written in headers
+    assert "traceparent" not in headers
