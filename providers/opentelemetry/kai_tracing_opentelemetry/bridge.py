@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from opentelemetry import trace as trace_api
 
 from kai_tracing_core.provider import RecordingProvider
 from kai_tracing_core.service import TracingService, tracing
 from kai_tracing_opentelemetry.tracer import TracerProvider
 
-__all__ = ["Configurator", "foreign_provider", "install", "tracer_provider", "uninstall"]
+__all__ = ["GLOBAL", "foreign_provider", "install", "tracer_provider", "uninstall"]
 
-# OpenTelemetry lets its provider be set once, so this is what is set; what stands behind it may change.
-_global = TracerProvider()
+GLOBAL = TracerProvider()
+"""OpenTelemetry lets its provider be set once, so this is what is set; what stands behind it may change."""
 
 
 def foreign_provider() -> trace_api.TracerProvider | None:
     """The TracerProvider that the application has set for the process, if that is not ours."""
     # Not get_tracer_provider(): that would load what OTEL_PYTHON_TRACER_PROVIDER names, which may be us.
     existing = trace_api._TRACER_PROVIDER
-    return None if existing is _global else existing
+    return None if existing is GLOBAL else existing
 
 
 def install(target: TracingService | RecordingProvider = tracing) -> TracerProvider:
@@ -41,29 +39,21 @@ def install(target: TracingService | RecordingProvider = tracing) -> TracerProvi
             f"a TracerProvider is set already ({type(foreign_provider()).__name__}): install the bridge before it, "
             "or use TRACING_TYPE=opentelemetry, which joins it"
         )
-    _global.use(provider)
+    GLOBAL.use(provider)
     if trace_api._TRACER_PROVIDER is None:
-        trace_api.set_tracer_provider(_global)
-    return _global
+        trace_api.set_tracer_provider(GLOBAL)
+    return GLOBAL
 
 
 def uninstall(provider: RecordingProvider | None = None) -> None:
     """Record nothing of `opentelemetry.trace` any more: of `provider`, where one is given, else at all."""
-    if provider is None or _global.provider is provider:
-        _global.use(None)
+    if provider is None or GLOBAL.provider is provider:
+        GLOBAL.use(None)
 
 
 def tracer_provider() -> trace_api.TracerProvider:
     """What `OTEL_PYTHON_TRACER_PROVIDER=kai_tracing` loads: the bridge over what `TRACING_TYPE` names."""
     provider = tracing.provider
-    if isinstance(provider, RecordingProvider) and _global.provider is not provider:
-        _global.use(provider)
-    return _global
-
-
-class Configurator:
-    """Keeps `opentelemetry-instrument` from setting up the SDK where this project's provider was chosen instead."""
-
-    def configure(self, **_: Any) -> None:
-        """Make the chosen provider the global one."""
-        install()
+    if isinstance(provider, RecordingProvider) and GLOBAL.provider is not provider:
+        GLOBAL.use(provider)
+    return GLOBAL
