@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROVIDERS := $(wildcard providers/*)
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs bench interop clean
+.PHONY: demo test test-all check docs bench interop clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml)
@@ -23,5 +23,18 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+demo: $(READY)
+	$(BIN)/python -m kai_tracing_core.demo
+
+interop: $(READY)
+	$(BIN)/python tools/interop/run.py
+
+# The tests on every supported Python that is installed here.
+test-all: $(READY)
+	UV=$(BIN)/uv tools/ci/test_all.sh
+
 clean:
-	rm -rf $(VENV) dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .benchmarks dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
