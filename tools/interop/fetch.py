@@ -1,7 +1,6 @@
 """Fetch the servers of `make interop`, once, into a cache outside the repository.
 
-Zipkin comes as its released jar through Maven, Jaeger is compiled from its Go module. Prints what it has, and ends
-with 1 when a server could not be had.
+Zipkin comes as its released jar through Maven, Jaeger is compiled from its Go module, which takes a while.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -121,20 +119,3 @@ def _run(command: list[str], place: Path, seconds: float) -> str:
 
 
 SERVERS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger}
-
-
-def main() -> int:
-    """Fetch every server; the exit code says whether all of them are there."""
-    missing = 0
-    for name, fetch in SERVERS.items():
-        print(f"{name}: fetching unless it is in {CACHE}", flush=True)
-        try:
-            print(f"{name}: {fetch()}", flush=True)
-        except NotAvailableError as error:
-            missing += 1
-            print(f"{name}: NOT AVAILABLE: {error}", file=sys.stderr, flush=True)
-    return 1 if missing else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

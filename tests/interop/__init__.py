@@ -1,0 +1,1 @@
+"""The providers against the servers that people run."""

@@ -1,0 +1,55 @@
+"""Starts the servers once, and the traced program for each way of sending."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.servers import Jaeger, Zipkin
+
+Record = Mapping[str, Any]
+RunProgram = Callable[..., list[Record]]
+
+_HERE = Path(__file__).parent
+_FETCH = runpy.run_path(str(_HERE.parents[1] / "tools" / "interop" / "fetch.py"))
+
+
+@pytest.fixture(scope="session")
+def zipkin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zipkin]:
+    """A Zipkin server, fetched if it is not in the cache."""
+    with Zipkin(_FETCH["zipkin"](), tmp_path_factory.mktemp("zipkin")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    """A Jaeger server, built if it is not in the cache."""
+    with Jaeger(_FETCH["jaeger"](), tmp_path_factory.mktemp("jaeger")) as server:
+        yield server
+
+
+@pytest.fixture
+def run_program(tmp_path: Path) -> RunProgram:
+    """Runs the traced program with these variables, and gives its spans as its own API showed them."""
+
+    def run(**variables: str) -> list[Record]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TRACING_", "OTEL_"))}
+        environment = {**inherited, "TRACING_SERVICE_NAME": "gateway", **variables}
+        record = tmp_path / "record.jsonl"
+        command = [sys.executable, str(_HERE / "program.py"), "gateway", str(record)]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == "", "the program was not to say anything"
+        return [json.loads(line) for line in record.read_text().splitlines()]
+
+    return run
