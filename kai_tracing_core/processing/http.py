@@ -10,18 +10,17 @@ import http.client
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from math import isfinite
 from socket import socket
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from kai_tracing_core.processing.processor import Rejected, Retryable, TooLarge
+from kai_tracing_core.processing.retry import parse_retry_after
 
-__all__ = ["HttpOptions", "HttpSender", "parse_retry_after"]
+__all__ = ["HttpOptions", "HttpSender"]
 
 _RETRYABLE = frozenset((429, 502, 503, 504))
 _ANSWER_LIMIT = 64 * 1024
@@ -180,19 +179,3 @@ def _reason(error: BaseException) -> str:
     """The innermost cause, which says more than the wrapping of it."""
     cause = getattr(error, "reason", None) or error
     return f"{type(cause).__name__}: {cause}"
-
-
-def parse_retry_after(value: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header, a number or a date (RFC 9110, section 10.2.3); None if it says none."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        pass
-    else:
-        return max(0.0, seconds) if isfinite(seconds) else None
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except (ValueError, OverflowError):
-        return None

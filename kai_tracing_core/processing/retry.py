@@ -9,12 +9,13 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic, sleep
+from email.utils import parsedate_to_datetime
+from time import monotonic, sleep, time
 
 from kai_tracing_core.processing.processor import Deferred, Rejected, Retryable, SpanExporter, TooLarge
 from kai_tracing_core.span import Span
 
-__all__ = ["Delivery", "RetryPolicy"]
+__all__ = ["Delivery", "RetryPolicy", "parse_retry_after"]
 
 logger = logging.getLogger(__name__)
 
@@ -135,3 +136,19 @@ class Delivery:
             logger.warning("%s (repeats are not logged for %d s)", error, _QUIET_SECONDS)
         else:
             logger.debug("%s", error)
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds to wait by a Retry-After header, a number or a date (RFC 9110, section 10.2.3); None if it says none."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        pass
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,1 @@
+"""HTTP: a traced client, and middleware for servers."""
