@@ -142,8 +142,10 @@ class Redactor(SpanProcessor):
     def _names_secret(self, key: str) -> bool:
         secret = self._is_secret.get(key)
         if secret is None:
-            spaced = _CAMEL.sub("_", key) if isinstance(key, str) else ""
-            secret = any(pattern.search(spaced) or pattern.search(key) for pattern in self._secret_keys)
+            # A key that is no text is not exported, and must not cost the span its other attributes.
+            text = key if isinstance(key, str) else ""
+            spaced = _CAMEL.sub("_", text)
+            secret = any(pattern.search(spaced) or pattern.search(text) for pattern in self._secret_keys)
             if len(self._is_secret) < 10_000:
                 self._is_secret[key] = secret
         return secret

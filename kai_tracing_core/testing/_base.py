@@ -60,9 +60,10 @@ class Contract:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name, test in _contract_tests(cls).items():
-            if not _wanted(cls, test) and getattr(cls, name) is test:
-                setattr(cls, name, None)
+        if not _is_ours(cls):
+            for name, test in _contract_tests(cls).items():
+                if name not in vars(cls):
+                    setattr(cls, name, test if _wanted(cls, test) else None)
 
     @pytest.fixture
     def provider(self) -> TracingProvider:
@@ -108,19 +109,23 @@ class Contract:
             if _wanted(type(self), test) and inspect.getattr_static(self, name, None) is not test
         ]
         assert not silenced, f"these contract tests are overridden; deny a capability instead: {silenced}"
-        marks = {mark.name for mark in getattr(type(self), "pytestmark", ())}
+        marks = getattr(type(self), "pytestmark", ())
+        marks = {mark.name for mark in (marks if isinstance(marks, (list, tuple)) else (marks,))}
         assert not marks & {"skip", "skipif", "xfail"}, "contract tests may be neither skipped nor expected to fail"
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.rpartition(".")[0] == __name__.rpartition(".")[0]
 
 
 def _contract_tests(cls: type) -> dict[str, Any]:
     """The tests that the modules of this package define for `cls`, by name."""
-    package = __name__.rpartition(".")[0]
     return {
         name: value
         for base in reversed(cls.__mro__)
-        if base.__module__.rpartition(".")[0] == package
+        if _is_ours(base)
         for name, value in vars(base).items()
-        if name.startswith("test_") and callable(value)
+        if name.startswith("test_")
     }
 
 
