@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from copy import copy
+from dataclasses import asdict, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -38,11 +39,12 @@ OtelVariables: TypeAlias = Mapping[str, tuple[str, ...]]
 
 
 class Leaf(NamedTuple):
-    """One value as one source has it; a lower `rank` goes first."""
+    """One value as one source has it; a lower `rank` goes first. `text` is what was written, where that differs."""
 
     rank: int
     value: Any
     source: str
+    text: str | None = None
 
     @property
     def lenient(self) -> bool:
@@ -167,8 +169,10 @@ def _setting(name: str) -> str:
 
 
 def _flatten(values: Mapping[str, Any], is_section: Mapping[str, bool], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
+    for key, given in values.items():
         setting = f"{prefix}{key}".replace("-", "_")
+        # BatchOptions and SpanLimits are as good as tables.
+        value = asdict(given) if is_dataclass(given) and not isinstance(given, type) else given
         # A table whose name the core does not know is a plugin's section, which is flat.
         if isinstance(value, Mapping) and (is_section.get(setting, not prefix)):
             yield from _flatten(value, is_section, f"{setting}.")

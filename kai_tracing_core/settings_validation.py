@@ -133,6 +133,8 @@ def check_names(model: type[Section], leaves: Leaves, section: str = "") -> None
 
 
 def _unknown(setting: str, leaf: Leaf, known: list[str]) -> str:
+    if inside := [name for name in known if name.startswith(f"{setting}.")]:
+        return f"{leaf.source} is a section, of {', '.join(inside)}. Set those."
     if leaf.is_variable:
         names = {variable(name): name for name in known}
         suggestion = _double_underscore(setting) or did_you_mean(variable(setting), names)
@@ -217,14 +219,15 @@ def _add_otel(
         try:
             value = convert(setting, name, text)
         except ValueError as error:
-            _ignore(leaf._replace(value=redact(text, secret=is_secret(setting))), str(error))
+            _ignore(setting, leaf, str(error))
             continue
-        leaves.setdefault(setting, []).append(leaf._replace(value=value))
+        leaves.setdefault(setting, []).append(leaf._replace(value=value, text=text))
         leaves[setting].sort(key=lambda found: found.rank)
 
 
-def _ignore(leaf: Leaf, reason: str) -> None:
-    logger.warning("%s = %r is ignored: %s", leaf.source, leaf.value, reason.removeprefix("Value error, "))
+def _ignore(setting: str, leaf: Leaf, reason: str) -> None:
+    value = redact(leaf.value if leaf.text is None else leaf.text, secret=is_secret(setting))
+    logger.warning("%s = %r is ignored: %s", leaf.source, value, reason.removeprefix("Value error, "))
 
 
 def _gather_resource(leaves: Leaves) -> Leaves:
@@ -237,7 +240,7 @@ def _gather_resource(leaves: Leaves) -> Leaves:
         except (TypeError, ValueError) as error:
             if not leaf.lenient:
                 raise ConfigurationError(_invalid("resource_attributes", leaf, str(error))) from None
-            _ignore(leaf, str(error))
+            _ignore("resource_attributes", leaf, str(error))
             continue
         name = pairs.pop("service.name", None)
         if name:
@@ -321,7 +324,7 @@ def _drop_lenient(error: ValidationError, leaves: Leaves) -> bool:
         for setting in _at(problem, leaves):
             if leaves[setting][0].lenient:
                 leaf = leaves[setting].pop(0)
-                _ignore(leaf._replace(value=redact(leaf.value, secret=is_secret(setting))), problem["msg"])
+                _ignore(setting, leaf, problem["msg"])
                 if not leaves[setting]:
                     del leaves[setting]
                 dropped = True
