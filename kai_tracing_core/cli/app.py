@@ -16,10 +16,12 @@ from kai_tracing_core.errors import ConfigurationError
 __all__ = ["cli", "main"]
 
 _BUILT_IN = {
+    "demo": "demo:demo",
     "doctor": "doctor:doctor",
     "propagators": "listing:propagators",
     "providers": "listing:providers",
     "samplers": "listing:samplers",
+    "sampling": "sampling:sampling",
     "settings": "settings:settings",
 }
 """By name, the module in this package and the command in it."""

@@ -19,11 +19,15 @@ class _BuiltIn:
 
     @hookimpl
     def kai_tracing_create_sampler(self, settings: TracingSettings, argument: str | None) -> Sampler:
-        """The sampler, as the short form with this argument describes it."""
+        """The sampler that the settings' table describes, or the short form of this name and argument."""
+        from kai_tracing_core import plugins
         from kai_tracing_core.sampling.config import SamplerContext, create_sampler
 
-        context = SamplerContext(service_name=settings.service_name)
-        if not isinstance(settings.sampler, str):
+        def other(name: str, argument: str | None) -> Sampler:
+            return plugins.create_sampler(settings.replace(sampler=name, sampler_arg=argument))
+
+        context = SamplerContext(service_name=settings.service_name, plugin=other)
+        if isinstance(settings.sampler, dict):
             return create_sampler(settings.sampler, context=context)
         return create_sampler(self.name, argument or "", context=context, where="TRACING_SAMPLER_ARG")
 
