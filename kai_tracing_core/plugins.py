@@ -72,7 +72,7 @@ class Plugin:
     def distribution(self) -> str:
         """The installed distribution that brings it, with its version; says so where it was registered in-process."""
         if not isinstance(self.source, EntryPoint):
-            return "registered by the application"
+            return "(registered by the application)"
         dist = self.source.dist
         return f"{dist.metadata['Name']} {dist.version}" if dist is not None else "kai-tracing-core (built in)"
 
@@ -93,7 +93,8 @@ class Plugin:
             ) from error
 
     def __str__(self) -> str:
-        return f"{_SINGULAR[self.kind]} {self.name!r} of {self.distribution}"
+        of = "of " if isinstance(self.source, EntryPoint) else ""
+        return f"{_SINGULAR[self.kind]} {self.name!r} {of}{self.distribution}"
 
 
 _registered: dict[tuple[Kind, str], object] = {}
@@ -116,12 +117,13 @@ def unregister_plugin(name: str, kind: Kind = "plugins") -> None:
 def find(kind: Kind) -> list[Plugin]:
     """All plugins of a kind by name, without importing them. A name may be there twice: two distributions have it."""
     own = {name: Plugin(kind, name, plugin) for (its_kind, name), plugin in _registered.items() if its_kind == kind}
-    installed = [
-        Plugin(kind, point.name, point)
+    # By distribution, since two entry points that say the same are equal whoever has them.
+    installed = {
+        (point.name, point.value, point.dist.metadata["Name"] if point.dist else ""): Plugin(kind, point.name, point)
         for point in entry_points(group=f"{PROJECT}.{kind}")
         if point.name not in own  # the application's word goes first
-    ]
-    found = [*own.values(), *dict.fromkeys(installed)]
+    }
+    found = [*own.values(), *installed.values()]
     if kind == "providers" and not any(plugin.name == "noop" for plugin in found):
         found.append(Plugin(kind, "noop", _NOOP))
     return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
@@ -187,7 +189,8 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, loaded: object) -> 
         known = [name for name in vars(hookspecs) if name.startswith("kai_tracing_")]
         mistyped = next((name for name in str(error).replace("'", " ").split() if name.startswith("kai_tracing_")), "")
         hint = did_you_mean(mistyped, known) if mistyped not in known else ""
-        raise ConfigurationError(f"the {plugin} has a hook that does not fit: {error}.{hint}") from error
+        said = " ".join(str(error).split()).rstrip(".")
+        raise ConfigurationError(f"the {plugin} has a hook that does not fit: {said}.{hint}") from error
 
 
 def load(plugin: Plugin, hook: str, base: type[T], make: Callable[[type[T]], T], **arguments: Any) -> T:

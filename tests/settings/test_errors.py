@@ -79,7 +79,6 @@ def test_bad_value(keywords: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         TracingSettings(**keywords)
     assert expected in str(caught.value)
-    assert "orrect" in str(caught.value)
     assert "pydantic" not in str(caught.value)
 
 
