@@ -27,7 +27,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 demo: $(READY)
-	$(BIN)/python -m kai_tracing_core.demo
+	$(BIN)/kai-tracing demo
 
 interop: $(READY)
 	$(BIN)/python tools/interop/run.py

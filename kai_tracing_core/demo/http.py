@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from kai_tracing_core import SpanKind, SpanStatusCode, tracing
+from kai_tracing_core import SpanKind, SpanStatusCode, initialize_tracing, tracing
 
 __all__ = ["CallFailed", "Route", "call", "serve"]
 
@@ -68,6 +68,8 @@ def serve(routes: Mapping[str, Route]) -> None:
 
     The first line on standard output is the port, the last one what became of the spans.
     """
+    initialize_tracing()  # would happen by itself, but then the first request would wait for it
+    provider = tracing.provider
     server = _Server(("127.0.0.1", 0), routes)
     # Whoever started this process holds the other end: when that process ends, however it does, so does this one.
     threading.Thread(target=_shut_down_at_end_of_input, args=(server,), daemon=True).start()
@@ -75,8 +77,8 @@ def serve(routes: Mapping[str, Route]) -> None:
     sys.stdout.flush()
     with server:
         server.serve_forever(poll_interval=0.05)
-    tracing.flush(5.0)
-    sys.stdout.write(json.dumps(asdict(tracing.stats())) + "\n")
+    tracing.shutdown(5.0)
+    sys.stdout.write(json.dumps(asdict(provider.stats())) + "\n")
 
 
 def _shut_down_at_end_of_input(server: ThreadingHTTPServer) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from kai_tracing_core import tracing
+from kai_tracing_core import initialize_tracing, tracing
 from kai_tracing_core.demo.http import CallFailed, call
 from kai_tracing_core.demo.receiver import ReceivedSpan, SpanReceiver
 from kai_tracing_core.demo.shop import SERVICES
@@ -62,7 +62,8 @@ def run(requests: int | None = None, console: Console | None = None) -> int:
     Without TRACING_TYPE the spans come back here and every trace is shown as a tree; with it they go to that
     provider. Returns the exit code: 0 when every request was answered and every span arrived whole.
     """
-    console = console or Console(highlight=False)
+    # Where nobody watches, the lines may be as long as they are.
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     chosen = os.environ.get("TRACING_TYPE")
     if not chosen and "zipkin" not in entry_points(group="kai_tracing.providers").names:
         console.print('The demo sends its spans as Zipkin does: pip install "kai-tracing-core\\[zipkin]"', style="red")
@@ -71,45 +72,50 @@ def run(requests: int | None = None, console: Console | None = None) -> int:
     with ExitStack() as stack:
         receiver = None if chosen else stack.enter_context(SpanReceiver())
         stack.enter_context(_environment(receiver))
-        stack.callback(tracing.shutdown)
         try:
             gateway = stack.enter_context(_shop(problems))
             console.print(f"A shop of {len(SERVICES)} services is open at {gateway}.")
-            console.print(_destination(chosen), "")
+            console.print(_destination(chosen) + (" Ctrl-C closes it." if requests is None else ""), end="\n\n")
             _send(gateway, requests, receiver, console, problems)
         except KeyboardInterrupt:
             console.print("Closing the shop.")
-        tracing.flush(_STOP_TIMEOUT)
-        _count_losses("shopper", asdict(tracing.stats()), problems)
+        provider = tracing.provider
+        tracing.shutdown(5.0)
+        _count_losses("shopper", asdict(provider.stats()), problems)
     for problem in problems:
         console.print(problem, style="red", markup=False)
     if not problems:
         console.print("Every request was answered, and no span was lost.")
     if not chosen:
-        console.print("To see them elsewhere: TRACING_TYPE=jaeger make demo, or TRACING_TYPE=jaeger kai-tracing demo")
+        console.print(
+            "To see them in Jaeger: TRACING_TYPE=jaeger kai-tracing demo (or make demo); the same for others."
+        )
     return 1 if problems else 0
 
 
 def _destination(chosen: str | None) -> str:
     if not chosen:
-        return "Its spans come back to this terminal. Ctrl-C ends it."
+        return "Its spans come back to this terminal."
     look = f" Look at {_LOOK[chosen]}." if chosen in _LOOK else ""
     return f"Its spans go to TRACING_TYPE={chosen}.{look}"
 
 
 @contextmanager
 def _environment(receiver: SpanReceiver | None) -> Iterator[None]:
-    """The settings of all processes, this one's among them."""
+    """The settings of all processes, this one's among them: the user's or, with our own receiver, none but ours."""
     before = dict(os.environ)
+    if receiver is not None:
+        for name in before:
+            if name.upper().startswith(("TRACING_", "OTEL_")):
+                del os.environ[name]
+        os.environ.update(TRACING_TYPE="zipkin", TRACING_ZIPKIN__ENDPOINT=receiver.endpoint)
     os.environ["TRACING_SERVICE_NAME"] = "shopper"
     os.environ.setdefault("TRACING_BATCH__DELAY", "0.2")
-    if receiver is not None:
-        os.environ.update(
-            TRACING_TYPE="zipkin", TRACING_ZIPKIN__ENDPOINT=receiver.endpoint, TRACING_SAMPLER="always_on"
-        )
     try:
+        initialize_tracing()
         yield
     finally:
+        tracing.shutdown()
         os.environ.clear()
         os.environ.update(before)
 
@@ -129,7 +135,11 @@ def _shop(problems: list[str]) -> Iterator[str]:
             addresses[name] = f"http://127.0.0.1:{int(port)}"
         yield addresses["gateway"]
     finally:
-        for name, process in reversed(processes.items()):
+        for process in processes.values():
+            if process.stdin is not None:
+                process.stdin.close()  # which tells it to end
+                process.stdin = None
+        for name, process in processes.items():
             _stop(name, process, problems)
 
 
@@ -146,7 +156,7 @@ def _start(name: str, peers: Sequence[str]) -> subprocess.Popen[str]:
 
 def _stop(name: str, process: subprocess.Popen[str], problems: list[str]) -> None:
     try:
-        output, _ = process.communicate(timeout=_STOP_TIMEOUT)  # closes its standard input, which ends it
+        output, _ = process.communicate(timeout=_STOP_TIMEOUT)
         _count_losses(name, json.loads(output), problems)
     except (subprocess.TimeoutExpired, ValueError):
         process.kill()
@@ -201,5 +211,6 @@ def _show(journey: Journey, trace_id: str, receiver: SpanReceiver, console: Cons
         return not missing(spans, journey.services)
 
     spans = receiver.wait(trace_id, whole, _TRACE_TIMEOUT)
-    console.print(tree(spans), "")
+    console.print(tree(spans, console.width))
+    console.print()
     problems.extend(f"the trace {trace_id} is not whole: {what}" for what in missing(spans, journey.services))

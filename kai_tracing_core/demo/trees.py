@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.text import Text
 from rich.tree import Tree
@@ -12,6 +13,7 @@ from kai_tracing_core.demo.receiver import ReceivedSpan
 __all__ = ["missing", "tree"]
 
 _BAR = 24
+_INDENT = 4
 
 
 def missing(spans: Sequence[ReceivedSpan], services: Collection[str]) -> list[str]:
@@ -30,43 +32,67 @@ def missing(spans: Sequence[ReceivedSpan], services: Collection[str]) -> list[st
     return found
 
 
-def tree(spans: Sequence[ReceivedSpan]) -> Tree:
-    """The trace as a tree: name, service, duration, a bar for when it was, and the error if there was one, in red."""
+def tree(spans: Sequence[ReceivedSpan], room: int = 160) -> Tree:
+    """The trace as a tree: name, service, duration, a bar for when it was, and the error if there was one, in red.
+
+    `room` is how many characters a line may have.
+    """
     known = {span.span_id for span in spans}
     children: dict[str | None, list[ReceivedSpan]] = {}
     for span in sorted(spans, key=lambda span: span.start):
         children.setdefault(span.parent_id if span.parent_id in known else None, []).append(span)
-    roots = children.get(None, [])
-    begin = min((span.start for span in spans), default=0)
-    length = max((span.start + span.duration - begin for span in spans), default=0) or 1
-    width = max((_indent(span, spans) + len(span.name) for span in spans), default=0)
-
-    def grow(branch: Tree, parent: str | None, depth: int) -> None:
-        for span in children.get(parent, ()):
-            grow(branch.add(_label(span, begin, length, width - 4 * depth)), span.span_id, depth + 1)
-
-    top = Tree(Text(f"trace {roots[0].trace_id if roots else '?'}", style="dim"), guide_style="dim")
-    grow(top, None, 0)
+    rows = list(_rows(children, None, 1))
+    layout = _Layout(
+        begin=min((span.start for span in spans), default=0),
+        end=max((span.start + span.duration for span in spans), default=0),
+        names=max((_INDENT * depth + len(span.name) for depth, span in rows), default=0),
+        services=max((len(span.service) for span in spans), default=0),
+        room=room,
+    )
+    title = Text(f"trace {spans[0].trace_id if spans else '?'}", style="dim", no_wrap=True, overflow="ellipsis")
+    top = Tree(title, guide_style="dim")
+    branches = [top]
+    for depth, span in rows:
+        del branches[depth:]
+        branches.append(branches[-1].add(layout.line(span, depth)))
     return top
 
 
-def _indent(span: ReceivedSpan, spans: Sequence[ReceivedSpan]) -> int:
-    parents = {one.span_id: one.parent_id for one in spans}
-    depth, parent, seen = 0, span.parent_id, set[str]()
-    while parent in parents and parent not in seen:
-        seen.add(parent)
-        depth, parent = depth + 1, parents[parent]
-    return 4 * depth
+def _rows(
+    children: Mapping[str | None, Sequence[ReceivedSpan]], parent: str | None, depth: int
+) -> Iterator[tuple[int, ReceivedSpan]]:
+    for span in children.get(parent, ()):
+        yield depth, span
+        yield from _rows(children, span.span_id, depth + 1)
 
 
-def _label(span: ReceivedSpan, begin: int, length: int, width: int) -> Text:
-    style = "bold red" if span.failed else ""
-    text = Text(span.name.ljust(width), style=style)
-    text.append(f"  {span.service:<9}", style="red" if span.failed else "cyan")
-    text.append(f"{span.duration / 1000:8.1f} ms  ", style=style)
-    before = min(_BAR - 1, _BAR * (span.start - begin) // length)
-    bar = min(_BAR - before, max(1, _BAR * span.duration // length))
-    text.append((" " * before + "━" * bar).ljust(_BAR), style="red" if span.failed else "green")
-    if span.failed:
-        text.append(f"  {span.tags['error']}", style="red")
-    return text
+@dataclass(frozen=True)
+class _Layout:
+    """The columns of a tree; times are in microseconds, the rest is in characters."""
+
+    begin: int
+    end: int
+    names: int
+    services: int
+    room: int
+
+    def line(self, span: ReceivedSpan, depth: int) -> Text:
+        """A span's line behind the guides of the tree."""
+        style = "bold red" if span.failed else ""
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(span.name.ljust(self.names - _INDENT * depth), style)
+        text.append(f"  {span.service:<{self.services}}", "red" if span.failed else "cyan")
+        text.append(f"{span.duration / 1000:9.1f} ms  ", style)
+        text.append(self._bar(span), "red" if span.failed else "green")
+        if span.failed:
+            text.append(f"  {span.tags['error']}", "red")
+        return text
+
+    def _bar(self, span: ReceivedSpan) -> str:
+        width = min(_BAR, self.room - self.names - self.services - 18)
+        if width < 1:
+            return ""
+        length = max(1, self.end - self.begin)
+        before = min(width - 1, width * (span.start - self.begin) // length)
+        bar = min(width - before, max(1, width * span.duration // length))
+        return (" " * before + "━" * bar).ljust(width)
