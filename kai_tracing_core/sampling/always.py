@@ -34,6 +34,7 @@ class AlwaysOff(Sampler):
     """Records no span."""
 
     inherits_local = True
+    drops_root = staticmethod(lambda _: True)
 
     def should_sample(self, request: SamplingRequest) -> SamplingResult:
         """Drop."""

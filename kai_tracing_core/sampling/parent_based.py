@@ -37,6 +37,7 @@ class ParentBased(Sampler):
         self.local_parent_sampled = local_parent_sampled or AlwaysOn()
         self.local_parent_not_sampled = local_parent_not_sampled or AlwaysOff()
         self.always = root.always
+        self.drops_root = root.drops_root
         self.inherits_local = type(self.local_parent_sampled) is AlwaysOn and (
             type(self.local_parent_not_sampled) is AlwaysOff
         )

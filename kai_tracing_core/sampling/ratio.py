@@ -33,6 +33,7 @@ class TraceIdRatio(Sampler):
             raise ValueError(f"a ratio is between 0 and 1, not {ratio}")
         self.ratio = ratio
         self._bound = round(ratio * (1 << 64))
+        self.drops_root = lambda trace_id, bound=self._bound: trace_id & _LOW_64_BITS >= bound
         count = 1 / ratio if ratio else None
         self._keep = SamplingResult(SamplingDecision.RECORD_AND_SAMPLE, adjusted_count=count)
 

@@ -56,6 +56,7 @@ class Tail(Sampler):
         self.options = options or TailOptions()
         self.channel = channel
         self.always = self.head.always
+        self.drops_root = self.head.drops_root
         self.inherits_local = self.head.inherits_local
 
     def should_sample(self, request: SamplingRequest) -> SamplingResult:
