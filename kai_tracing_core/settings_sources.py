@@ -140,7 +140,7 @@ class Sources:
 
     def _raw(self, is_section: Mapping[str, bool]) -> Iterator[tuple[str, Any, tuple[int, str]]]:
         for setting, value in _flatten(self._keywords, is_section):
-            yield setting, value, (_KEYWORD, f"keyword {setting.split('.')[0]}")
+            yield setting, value, (_KEYWORD, "keyword")
         for name, value in self._environ.items():
             if name.upper().startswith(PREFIX):
                 yield _setting(name), value, (_ENVIRONMENT, f"environment variable {name}")
@@ -148,7 +148,7 @@ class Sources:
             if name.upper().startswith(PREFIX):
                 yield _setting(name), value, (_DOTENV, f"{name} in {self._dotenv_path}")
         for setting, value in _flatten(self._file, is_section):
-            yield setting, value, (_FILE, f"{setting} in {self._file_label}")
+            yield setting, value, (_FILE, self._file_label)
 
     def otel(self, names: OtelVariables) -> Iterator[tuple[str, str, str, Leaf]]:
         """By setting the first of its `OTEL_*` variables that is set: setting, variable, text, leaf."""

@@ -133,13 +133,14 @@ def check_names(model: type[Section], leaves: Leaves, section: str = "") -> None
 
 
 def _unknown(setting: str, leaf: Leaf, known: list[str]) -> str:
+    written = leaf.source if leaf.is_variable else f"{setting} ({leaf.source})"
     if inside := [name for name in known if name.startswith(f"{setting}.")]:
-        return f"{leaf.source} is a section, of {', '.join(inside)}. Set those."
+        return f"{written} is a section, of {', '.join(inside)}. Set those."
     if leaf.is_variable:
-        names = {variable(name): name for name in known}
-        suggestion = _double_underscore(setting) or did_you_mean(variable(setting), names)
-        return f"{leaf.source} is not a setting that there is.{suggestion} Correct or remove it."
-    return f"{leaf.source} is not a setting that there is.{did_you_mean(setting, known)} Correct or remove it."
+        hint = _double_underscore(setting) or did_you_mean(variable(setting), map(variable, known))
+    else:
+        hint = did_you_mean(setting, known)
+    return f"{written} is not a setting that there is.{hint} Correct or remove it."
 
 
 def _double_underscore(setting: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 
-from kai_tracing_core import TracingService, tracing
+from kai_tracing_core import TracingService, plugins, tracing
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = ["README.md", *sorted(str(path.relative_to(_ROOT)) for path in (_ROOT / "docs").rglob("*.md"))]
@@ -29,14 +29,16 @@ _EXAMPLES = _examples()
 
 @pytest.fixture
 def _fresh_service() -> Iterator[None]:
-    """The default service as a new process finds it."""
-    before = dict(vars(tracing))
+    """The default service, and the plugins, as a new process finds them."""
+    before, registered = dict(vars(tracing)), dict(plugins._registered)
     vars(tracing).clear()
     vars(tracing).update(vars(TracingService()))
     yield
     tracing.shutdown()
     vars(tracing).clear()
     vars(tracing).update(before)
+    plugins._registered.clear()
+    plugins._registered.update(registered)
 
 
 class _Request:

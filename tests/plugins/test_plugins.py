@@ -94,7 +94,7 @@ class TestChoosing:
         with pytest.raises(ConfigurationError) as caught:
             initialize_tracing(type="in_memory", service=TracingService(auto=False))
         assert str(caught.value).startswith(
-            "TRACING_TYPE = 'in_memory' (keyword type): no provider 'in_memory' is installed. Did you mean inmemory? "
+            "TRACING_TYPE = 'in_memory' (keyword): no provider 'in_memory' is installed. Did you mean inmemory? "
             "Installed: inmemory, "
         )
         with pytest.raises(ConfigurationError, match="no sampler 'half' is installed"):

@@ -35,9 +35,9 @@ def test_typo(monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: 
 
 def test_typo_elsewhere() -> None:
     """So it is in the file, in .env, among keywords, and in a section that is asked for."""
-    with pytest.raises(ConfigurationError, match=r"keyword typ is not .* Did you mean type\?"):
+    with pytest.raises(ConfigurationError, match=r"typ \(keyword\) is not .* Did you mean type\?"):
         TracingSettings(typ="zipkin")
-    with pytest.raises(ConfigurationError, match=r"keyword shop is not .* Did you mean shop\.timeout\?"):
+    with pytest.raises(ConfigurationError, match=r"shop\.timeuot \(keyword\) is not .* Did you mean shop\.timeout\?"):
         TracingSettings(shop={"timeuot": 1}).section(Shop)
     Path(".env").write_text("TRACING_TYP=zipkin")
     with pytest.raises(ConfigurationError, match=r"TRACING_TYP in .*\.env is not .* Did you mean TRACING_TYPE\?"):
@@ -45,7 +45,7 @@ def test_typo_elsewhere() -> None:
     Path(".env").unlink()
     Path("tracing.toml").write_text("[batch]\ndely = 1")
     with pytest.raises(
-        ConfigurationError, match=r"batch\.dely in .*tracing\.toml is not .* Did you mean batch\.delay\?"
+        ConfigurationError, match=r"batch\.dely \(.*tracing\.toml\) is not .* Did you mean batch\.delay\?"
     ):
         TracingSettings()
 
@@ -65,13 +65,13 @@ def test_other_sections(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     ("keywords", "expected"),
     [
-        ({"batch": {"delay": "soon"}}, "batch.delay = 'soon' (keyword batch): input should be a valid number"),
-        ({"batch": {"max_queue": 0}}, "batch.max_queue = 0 (keyword batch): input should be greater than 0"),
+        ({"batch": {"delay": "soon"}}, "batch.delay = 'soon' (keyword): input should be a valid number"),
+        ({"batch": {"max_queue": 0}}, "batch.max_queue = 0 (keyword): input should be greater than 0"),
         ({"batch": {"max_batch": 5000}}, "max_batch (5000) is more than max_queue (2048) ever holds"),
-        ({"batch": 3}, "keyword batch is a section, of batch.max_queue, "),
+        ({"batch": 3}, "batch (keyword) is a section, of batch.max_queue, "),
         ({"resource_attributes": "x"}, "should look like key=value"),
-        ({"propagators": 3}, "propagators = 3 (keyword propagators)"),
-        ({"type": ""}, "type = '' (keyword type)"),
+        ({"propagators": 3}, "propagators = 3 (keyword)"),
+        ({"type": ""}, "type = '' (keyword)"),
     ],
 )
 def test_bad_value(keywords: dict[str, Any], expected: str) -> None:
