@@ -147,6 +147,15 @@ class SamplerContract:
                 assert not result.trace_state
                 assert not result.attributes
 
+    def test_drops_root_is_truthful(self, sampler: Sampler) -> None:
+        """`drops_root` promises that a root is dropped exactly where it says so, whatever its name and attributes."""
+        if sampler.drops_root is None:
+            return
+        for request in _requests():
+            if request.parent is None:
+                dropped = sampler.should_sample(request).decision == SamplingDecision.DROP
+                assert sampler.drops_root(request.trace_id) == dropped
+
     def test_inherits_local_is_truthful(self, sampler: Sampler) -> None:
         """`inherits_local` promises that a child of a span that this sampler decided on gets the same decision."""
         if not sampler.inherits_local:
