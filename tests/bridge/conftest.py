@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kai_tracing_inmemory import InMemoryProvider
+from kai_tracing_opentelemetry import OpenTelemetryProvider
 from kai_tracing_opentelemetry.sdk import readable
 from kai_tracing_opentelemetry.tracer import TracerProvider
 from opentelemetry import trace
@@ -121,3 +122,35 @@ def site() -> Iterator[Site]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def kept() -> InMemorySpanExporter:
+    """Where the spans end."""
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def provider(kept: InMemorySpanExporter) -> Iterator[OpenTelemetryProvider]:
+    """A provider whose spans go to `kept` at once."""
+    made = OpenTelemetryProvider(processors=[SimpleSpanProcessor(kept)], resource=Resource({"a": 1}), set_global=False)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def tracer(provider: OpenTelemetryProvider) -> trace.Tracer:
+    """A tracer of the provider."""
+    return provider.tracer_provider.get_tracer("library", "1.0")
+
+
+def only(kept: InMemorySpanExporter) -> ReadableSpan:
+    """The one span that ended."""
+    (span,) = kept.get_finished_spans()
+    return span
+
+
+def made_by(kept: InMemorySpanExporter, **options: Any) -> trace.Tracer:
+    """A tracer of a provider with other options."""
+    provider = OpenTelemetryProvider(processors=[SimpleSpanProcessor(kept)], set_global=False, **options)
+    return provider.tracer_provider.get_tracer("library")

@@ -51,6 +51,7 @@ def served(app: Any) -> Iterator[str]:
     """The application on a real uvicorn; its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # so that nobody is refused before the server runs
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -142,7 +142,11 @@ def put_back(current: Context, span: Any, before: Context, with_baggage: bool) -
     else:
         set_entry(restored, SPAN_KEY, span)
     if with_baggage:
-        set_entry(restored, BAGGAGE_KEY, before.get(BAGGAGE_KEY) or {})
+        baggage = before.get(BAGGAGE_KEY)
+        if baggage is None:
+            _remove(restored, BAGGAGE_KEY, None)
+        else:
+            set_entry(restored, BAGGAGE_KEY, baggage)
     set_context(restored)
 
 
@@ -185,5 +189,8 @@ class OpenTelemetryContext(RuntimeContext):
     def set_baggage(self, baggage: Mapping[str, str]) -> None:
         """Replace the current baggage in this thread or task."""
         changed = Context(get_context())
-        set_entry(changed, BAGGAGE_KEY, dict(baggage))
+        if baggage:
+            set_entry(changed, BAGGAGE_KEY, dict(baggage))
+        else:
+            _remove(changed, BAGGAGE_KEY, None)
         set_context(changed)
