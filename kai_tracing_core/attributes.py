@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ Attributes: TypeAlias = Mapping[str, AttributeValue]
 
 _SCALARS = frozenset((str, bool, int, float))
 _INT64_MAX = 2**63
+_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = ((str, str.__str__), (int, int), (float, float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,10 @@ def _convert(value: Any, length: int | None) -> AttributeValue | None:
     try:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return clean_value(bytes(value).decode("utf-8", "replace"), length)
-        for plain in (bool, str, int, float):
+        # The base's own conversion: str() of an enumeration's member would be its name.
+        for plain, convert in _PLAIN:
             if isinstance(value, plain):
-                return clean_value(plain(value), length)
+                return clean_value(convert(value), length)
         if isinstance(value, (list, tuple, set, frozenset)):
             return _clean_sequence(value, length)
         return clean_value(str(value), length)

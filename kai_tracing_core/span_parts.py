@@ -105,7 +105,7 @@ def as_nanoseconds(time: Time | None, clock: Callable[[], int]) -> int:
 def as_text(value: Any) -> str:
     """`value` as a string."""
     try:
-        return value if type(value) is str else str(value)
+        return str.__str__(value) if isinstance(value, str) else str(value)
     except Exception:
         return f"<{qualified_name(type(value))}>"
 
