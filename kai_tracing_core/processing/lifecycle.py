@@ -10,20 +10,24 @@ import weakref
 from functools import cache
 from typing import Any, Protocol
 
-__all__ = ["register"]
+__all__ = ["register", "register_fork"]
 
 logger = logging.getLogger(__name__)
 
 
-class _Managed(Protocol):
+class _Forking(Protocol):
+    def after_fork(self) -> None: ...
+
+
+class _Managed(_Forking, Protocol):
     @property
     def options(self) -> Any: ...
     def shutdown(self, timeout: float) -> bool: ...
-    def after_fork(self) -> None: ...
 
 
 _managed: weakref.WeakSet[Any] = weakref.WeakSet()
 _first: weakref.WeakSet[Any] = weakref.WeakSet()
+_forking: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def register(processor: _Managed, *, before_others: bool = False) -> None:
@@ -35,6 +39,11 @@ def register(processor: _Managed, *, before_others: bool = False) -> None:
     _follow_multiprocessing()
 
 
+def register_fork(item: _Forking) -> None:
+    """Have `item` told of a fork in the child; for what has nothing to do at exit."""
+    _forking.add(item)
+
+
 def _shutdown_all() -> None:
     for processor in (*_first, *_managed):
         try:
@@ -44,7 +53,7 @@ def _shutdown_all() -> None:
 
 
 def _after_fork() -> None:
-    for processor in (*_first, *_managed):
+    for processor in (*_first, *_managed, *_forking):
         try:
             processor.after_fork()
         except Exception:

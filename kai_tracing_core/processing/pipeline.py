@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits
 from kai_tracing_core.context import INACTIVE, RuntimeContext, get_current, resolve
+from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.ids import IdGenerator, RandomIds
 from kai_tracing_core.processing.processor import SpanProcessor
@@ -92,6 +93,7 @@ class SpanPipeline:
         self._complained = False
         self.use(config.runtime, config.span_class, config.non_recording_class)
         self._bind_processors()
+        lifecycle.register_fork(self)
 
     def use(self, runtime: RuntimeContext, span_class: type[Span], non_recording_class: type[NonRecordingSpan]) -> None:
         """Make spans of these classes from now on, and look for the current one in `runtime`."""
@@ -311,6 +313,10 @@ class SpanPipeline:
             other.on_end(span)
 
         self.on_end = on_end
+
+    def after_fork(self) -> None:
+        """In a forked child: count from zero."""
+        self.started = self.unsampled = 0
 
     def flush(self, timeout: float) -> bool:
         """Flush every processor, the sink last."""

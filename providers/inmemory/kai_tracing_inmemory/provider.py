@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from re import Pattern
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor
 from kai_tracing_core.propagation.base import Propagator
 from kai_tracing_core.provider import RecordingProvider
-from kai_tracing_core.settings import ProviderSettings
 from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
-from kai_tracing_inmemory.settings import InMemorySettings
 from kai_tracing_inmemory.store import SpanStore
 from kai_tracing_inmemory.tree import SpanTree
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from kai_tracing_core.settings import TracingSettings
 
 __all__ = ["InMemoryProvider"]
 
@@ -23,17 +26,25 @@ class InMemoryProvider(RecordingProvider):
     """Finished spans as a queryable list: at once, on the thread that ended them, without a worker of its own."""
 
     name: ClassVar[str] = "inmemory"
-    settings_model: ClassVar[type[ProviderSettings] | None] = InMemorySettings
 
     def __init__(
         self,
         *,
-        settings: InMemorySettings | None = None,
+        capacity: int = 10_000,
         config: PipelineConfig | None = None,
         propagator: Propagator | None = None,
     ) -> None:
-        self.store = SpanStore((settings or InMemorySettings()).capacity)
+        """Keeps `capacity` finished spans; beyond that the oldest make room, and are counted as dropped."""
+        self.store = SpanStore(capacity)
         super().__init__(config=config, propagator=propagator)
+
+    @classmethod
+    def from_settings(cls, settings: TracingSettings, config: PipelineConfig, propagator: Propagator | None) -> Self:
+        """Make one as `TRACING_INMEMORY__*` describes it."""
+        # Here, since pydantic takes four times as long to import as everything else that a test needs.
+        from kai_tracing_inmemory.settings import InMemorySettings
+
+        return cls(capacity=settings.section(InMemorySettings).capacity, config=config, propagator=propagator)
 
     def create_exporter(self) -> SpanExporter:
         """What puts spans into the store."""

@@ -16,5 +16,8 @@ class InMemorySettings(ProviderSettings):
 
     section: ClassVar[str] = "inmemory"
 
-    capacity: int = Field(default=10_000, ge=1)
-    """How many finished spans are kept; beyond that the oldest make room, and are counted as dropped."""
+    capacity: int = Field(
+        default=10_000,
+        ge=1,
+        description="Finished spans that are kept; beyond that the oldest make room, and are counted as dropped.",
+    )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from re import Pattern
 from typing import Any, ClassVar
 
+from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import SpanProcessor, Stats
 from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
 from kai_tracing_core.trace_context import SAMPLED
@@ -26,6 +27,7 @@ class SpanStore(SpanProcessor):
         self._capacity = capacity
         self._closed = False
         self._reset()
+        lifecycle.register_fork(self)
 
     def _reset(self) -> None:
         # Reentrant, since a span may end in a signal handler or in __del__ while this thread holds the lock.
