@@ -157,6 +157,8 @@ import sys
 from kai_tracing_core import TracingService, tracing
 from kai_tracing_core.noop import NoopProvider
 TracingService(NoopProvider()).span("x").end()
+from kai_tracing_inmemory import InMemoryProvider
+TracingService(InMemoryProvider()).span("x").end()
 print([name for name in ("pydantic", "dotenv", "click", "rich", "pluggy") if name in sys.modules])
 """
     assert _python(source) == "[]\n"
