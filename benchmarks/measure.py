@@ -9,7 +9,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
+from statistics import quantiles
 from time import process_time_ns, thread_time_ns
 
 INSTRUCTIONS = os.environ.get("BENCH_INSTRUCTIONS")
@@ -24,7 +24,7 @@ def calling_thread(
     """Nanoseconds of CPU time of this thread for one of the `spans` that each turn of `body(turns)` makes.
 
     `between` is called, unmeasured, after every chunk of `chunk` turns: to empty a queue before it is full. The
-    median of the chunks is the figure, which a burst of load on the machine does not move.
+    figure is the lower quartile of the chunks, since load on the machine only ever adds.
     """
     body(max(1, chunk // 4))
     between()
@@ -39,7 +39,7 @@ def calling_thread(
         body(chunk)
         figures.append((thread_time_ns() - before) / (chunk * spans))
         between()
-    return median(figures)
+    return quantiles(figures, n=4)[0]
 
 
 def whole_process(body: Callable[[int], None], *, chunk: int, chunks: int = 15, spans: int = 1) -> float:
@@ -51,7 +51,7 @@ def whole_process(body: Callable[[int], None], *, chunk: int, chunks: int = 15, 
         before = process_time_ns()
         body(chunk)
         figures.append((process_time_ns() - before) / (chunk * spans) / 1e3)
-    return median(figures)
+    return quantiles(figures, n=4)[0]
 
 
 def memory(body: Callable[[int], None], flush: Callable[[], object], *, count: int) -> float:

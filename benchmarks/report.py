@@ -21,7 +21,8 @@ What tracing costs an application, beside other tracers measured in the same run
 ```
 
 Every case runs in a process of its own, once a round, with its peers and in a random order; what is compared is CPU
-time, of the thread that makes the spans or, for exported spans, of the whole process. A ratio is the median over the
+time, of the thread that makes the spans or, for exported spans, of the whole process; the figure of a process is the
+lower quartile of what it measured, since load only ever adds. A ratio is the median over the
 rounds of our figure divided by the peer's in the same round, with the smallest and the largest of them in brackets:
 ratios carry over to another machine, times do not. Where instructions were counted as well (valgrind's callgrind, the
 calling thread alone), their ratio has no noise but says nothing about caches; whether a row keeps its budget goes by

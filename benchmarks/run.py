@@ -126,32 +126,33 @@ def can_count() -> bool:
 
 
 def _count_all(python: str, results: Sequence[Result], say: Callable[[str], None]) -> None:
+    """Count the instructions of the calling thread for one turn of every case that can be counted."""
     counts: dict[str, float] = {}
+    switching = 0  # what turning the counting on and off takes, the same for all
     for result in results:
         for case in (result.row.ours, result.row.peer):
             name = case.__name__
             if result.row.counted and name not in counts and name not in result.errors:
                 say(f"counting the instructions of {name}")
                 try:
-                    counts[name] = _count(python, result.group, name)
+                    switching = switching or _count(python, result.group, name, "nothing")[0]
+                    total, turns = _count(python, result.group, name, "body")
+                    counts[name] = (total - switching) / turns
                 except (subprocess.SubprocessError, ValueError, OSError) as error:
                     result.errors[name] = f"not counted: {_reason(error)}"
             if name in counts:
                 result.instructions[name] = counts[name]
 
 
-def _count(python: str, group: str, case: str) -> float:
-    """The instructions of the calling thread for one turn of the case, without what the switching on and off takes."""
-    totals = []
-    for what in ("body", "nothing"):
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "out"
-            under = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes"]
-            under.append(f"--callgrind-out-file={out}")
-            turns = _figure(_work(python, group, case, {"BENCH_INSTRUCTIONS": what}, under))
-            calling = Path(f"{out}-01").read_text()
-        found = re.search(r"^totals: (\d+)", calling, re.MULTILINE)
-        if found is None:
-            raise ValueError("callgrind counted nothing")
-        totals.append(int(found[1]))
-    return (totals[0] - totals[1]) / turns
+def _count(python: str, group: str, case: str, what: str) -> tuple[int, float]:
+    """How many instructions the main thread needs for the body of the case, or for nothing; and for how many turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        under = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes"]
+        under.append(f"--callgrind-out-file={out}")
+        turns = _figure(_work(python, group, case, {"BENCH_INSTRUCTIONS": what}, under))
+        calling = Path(f"{out}-01").read_text()
+    found = re.search(r"^totals: (\d+)", calling, re.MULTILINE)
+    if found is None:
+        raise ValueError("callgrind counted nothing")
+    return int(found[1]), turns
