@@ -29,7 +29,7 @@ from kai_tracing_core.trace_context import RANDOM, SAMPLED, TraceContext
 from .asking import Clock, ask, keeps, pipeline
 
 _SEEDS = range(30)
-_TRACES = 1500
+_TRACES = 1000
 _OPERATIONS = ("chatty", "chatty", "chatty", "chatty", "chatty", "usual", "usual", "rare")
 
 
@@ -171,7 +171,7 @@ def test_tail_sampling_is_unbiased(
     for seed in _SEEDS:
         clock, traffic = Clock(), random.Random(seed)
         spans, collector = pipeline(Tail(policy(clock), head=head(clock)), seed)
-        for _ in range(600):
+        for _ in range(300):
             clock.now += traffic.expovariate(20)
             failed, slow = traffic.random() < 0.1, traffic.random() < 0.1
             truth["all"] += 1
