@@ -33,7 +33,6 @@ _KINDS = {
 _FLAG_SAMPLED, _FLAG_DEBUG = 1, 2
 _ENVELOPE = 64
 """Bytes that a packet needs beside the process and the spans, and some to spare."""
-_INT64_MAX = 2**63 - 1
 
 _STRING, _BOOL, _LONG, _DOUBLE = (
     ttypes.TagType.STRING,
@@ -167,8 +166,8 @@ def _convert(span: Span) -> Any:
         operationName=valid_text(span.name),
         references=[_reference(link) for link in span._links] if span._links else None,
         flags=(_FLAG_SAMPLED if flags & SAMPLED else 0) | (_FLAG_DEBUG if flags & DEBUG else 0),
-        startTime=_microseconds(span._start),
-        duration=_microseconds(span._end - span._start),
+        startTime=span._start // 1000,
+        duration=(span._end - span._start) // 1000,
         tags=_tags(tags),
         logs=[_log(*event) for event in events_of(span)] if span._events else None,
     )
@@ -177,10 +176,6 @@ def _convert(span: Span) -> Any:
 def _signed(number: int) -> int:
     """The low 64 bits as thrift's signed integer."""
     return ((number & 0xFFFFFFFFFFFFFFFF) ^ 0x8000000000000000) - 0x8000000000000000
-
-
-def _microseconds(nanoseconds: int) -> int:
-    return min(max(0, nanoseconds // 1000), _INT64_MAX)
 
 
 def _reference(link: Link) -> Any:
@@ -195,7 +190,7 @@ def _reference(link: Link) -> Any:
 
 def _log(name: str, at: int, attributes: Mapping[str, Any]) -> Any:
     # An attribute of that name goes before the event's own.
-    return ttypes.Log(_microseconds(at), _tags({"event": name, **attributes}))
+    return ttypes.Log(at // 1000, _tags({"event": name, **attributes}))
 
 
 def _tags(attributes: Mapping[str, AttributeValue]) -> list[Any]:

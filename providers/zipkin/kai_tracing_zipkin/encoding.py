@@ -109,7 +109,6 @@ class ZipkinEncoder:
         elif tags.get("error") in (False, "false"):
             # Zipkin takes any error tag, whatever it says, for a failure.
             del tags["error"]
-        start = span._start // 1000
         return ZipkinSpan(
             # A trace that began with a 64-bit id is found by that.
             trace_id=f"{span._trace_id:032x}" if span._trace_id >> 64 else f"{span._trace_id:016x}",
@@ -117,7 +116,7 @@ class ZipkinEncoder:
             parent_id=f"{span._parent_id:016x}" if span._parent_id else None,
             name=valid_text(span.name),
             kind=_KINDS[kind],
-            timestamp=_seconds(start) if start > 0 else None,
+            timestamp=_seconds(span._start // 1000),
             duration=_seconds(max(1, (span._end - span._start) // 1000)),
             local_endpoint=self._local,
             remote_endpoint=remote,
@@ -131,7 +130,7 @@ class ZipkinEncoder:
         annotations = _Annotations()
         for name, at, attributes in events_of(span):
             value = f"{json.dumps(name)}: {json.dumps(attributes, ensure_ascii=False)}" if attributes else name
-            annotations.append((value, _seconds(max(0, at // 1000))))
+            annotations.append((value, _seconds(at // 1000)))
         return annotations
 
     def _describe(self, resource: Mapping[str, AttributeValue]) -> None:
