@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import pluggy
 
 from kai_tracing_core import hookspecs
-from kai_tracing_core.errors import ConfigurationError, did_you_mean
+from kai_tracing_core.errors import ConfigurationError, did_you_mean, nearest
 from kai_tracing_core.hookspecs import PROJECT
 from kai_tracing_core.propagation.base import Propagator
 from kai_tracing_core.propagation.composite import CompositePropagator
@@ -161,8 +161,6 @@ def _extras(kind: Kind) -> Sequence[str]:
 
 
 def _install(kind: Kind, name: str) -> str:
-    from kai_tracing_core.errors import nearest
-
     extra = name if name in _extras(kind) else nearest(name, _extras(kind))
     if extra is None or extra in names(kind):
         return ""
@@ -181,9 +179,9 @@ def _new_manager() -> pluggy.PluginManager:
 def _register(manager: pluggy.PluginManager, plugin: Plugin, loaded: object) -> None:
     """Raises ConfigurationError for a hook that is mistyped or has arguments that there are not."""
     try:
-        manager.register(loaded, name=f"{plugin.kind}:{plugin.name}")
+        manager.register(loaded, name=str(plugin))
         manager.check_pending()
-    except ValueError as error:  # pluggy's PluginValidationError is none, but names already taken are
+    except ValueError as error:  # it is registered already, under another name
         raise ConfigurationError(f"the {plugin} cannot be used: {error}") from error
     except pluggy.PluginValidationError as error:
         known = [name for name in vars(hookspecs) if name.startswith("kai_tracing_")]

@@ -19,10 +19,7 @@ def conflicts() -> list[tuple[str, str]]:
     waiting = _roots()
     seen = set(waiting)
     while waiting:
-        try:
-            dist = distribution(waiting.pop())
-        except PackageNotFoundError:
-            continue
+        dist = distribution(waiting.pop())
         for requirement in _requirements(dist):
             name = canonicalize_name(requirement.name)
             problem = _problem(dist, requirement)

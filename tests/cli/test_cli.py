@@ -46,7 +46,8 @@ class Runner:
         self.directory = directory
 
     def __call__(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        base = {"PATH": os.environ["PATH"], "COLUMNS": "160", "PYTHONPATH": str(self.directory / "site")}
+        measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        base = {**measured, "PATH": os.environ["PATH"], "COLUMNS": "160", "PYTHONPATH": str(self.directory / "site")}
         return subprocess.run(
             [str(_COMMAND), *arguments],
             cwd=self.directory,
@@ -114,6 +115,13 @@ def test_broken_provider_is_listed(kai_tracing: Runner, tmp_path: Path) -> None:
     assert "[no] licence" in row
     assert "kai-tracing-zipkin" in done.stdout
     assert "Did you mean TRACING_TYPE?" in done.stderr
+
+
+def test_sampler_from_the_file(kai_tracing: Runner, tmp_path: Path) -> None:
+    """A sampler that is a table in the file is marked by its type."""
+    (tmp_path / "tracing.toml").write_text('[sampler]\ntype = "rules"\nrules = []')
+    (row,) = [row for row in kai_tracing("samplers").stdout.splitlines() if "●" in row]
+    assert " rules " in row
 
 
 def test_settings(kai_tracing: Runner, tmp_path: Path) -> None:
@@ -246,7 +254,13 @@ class TestDoctor:
             tmp_path / "site",
             "made-up",
             {"kai_tracing.providers": {"picky": "made_up"}},
-            requires=("pluggy<0.1", "not-there-at-all>=2", "absent; extra == 'more'", "absent; python_version < '3'"),
+            requires=(
+                "no requirement !",
+                "pluggy<0.1",
+                "not-there-at-all>=2",
+                "absent; extra == 'more'",
+                "absent; python_version < '3'",
+            ),
         )
         done = kai_tracing("doctor")
         assert done.returncode == 1
@@ -254,6 +268,22 @@ class TestDoctor:
         assert 'pip install "pluggy<0.1"' in done.stdout
         assert "✗ versions: made-up 1.0 needs not-there-at-all>=2, which is not installed" in done.stdout
         assert "absent" not in done.stdout
+
+    def test_provider_that_cannot_start(self, kai_tracing: Runner, tmp_path: Path) -> None:
+        """What a provider raises when it is initialised is a finding; one that counts nothing is warned about."""
+        module = """
+        from kai_tracing_core.noop import NoopProvider
+
+        class Failing(NoopProvider):
+            def initialize(self):
+                raise RuntimeError("no licence")
+        """
+        points = {"failing": "made_up:Failing", "silent": "kai_tracing_core.noop:NoopProvider"}
+        add_distribution(tmp_path / "site", "made-up", {"kai_tracing.providers": points}, modules={"made_up": module})
+        done = kai_tracing("doctor", TRACING_TYPE="failing")
+        assert done.returncode == 1
+        assert "✗ provider: failing cannot be started: RuntimeError: no licence" in done.stdout
+        assert "! delivery: the provider does not count" in kai_tracing("doctor", TRACING_TYPE="silent").stdout
 
     def test_hanging_child(self, kai_tracing: Runner, tmp_path: Path) -> None:
         """A provider that hangs in a forked child is found out, and the child ended."""

@@ -352,7 +352,15 @@ class TestExtensions:
             register_plugin(plugin(name), name=name)
         initialize_tracing(type="inmemory", service=service)
         assert sorted(configured) == ["a", "b", "c"]
-        assert "plugins:b: kai_tracing_configure raised" in caplog.text
+        assert "plugin 'b' (registered by the application): kai_tracing_configure raised" in caplog.text
+
+    def test_same_name(self, site: Path, service: TracingService) -> None:
+        """Nobody chooses these by name, so that two may have the same."""
+        for name in ("one", "two"):
+            points = {"kai_tracing.plugins": {"same": f"made_up_{name}"}}
+            add_distribution(site, f"made-up-{name}", points, modules={f"made_up_{name}": ""})
+        initialize_tracing(type="inmemory", service=service)
+        assert {"made_up_one", "made_up_two"} <= set(sys.modules)
 
     def test_one_that_cannot_be_imported(
         self, site: Path, service: TracingService, caplog: pytest.LogCaptureFixture
@@ -374,3 +382,5 @@ class TestExtensions:
         with pytest.raises(ConfigurationError, match=r"kai_tracing_span_endet.*Did you mean kai_tracing_span_ended\?"):
             initialize_tracing(type="inmemory", service=TracingService(auto=False))
         plugins.unregister_plugin("mistyped")
+        service = initialize_tracing(type="inmemory", service=TracingService(auto=False))
+        service.shutdown()
