@@ -15,6 +15,7 @@ from kai_tracing_core.settings import ProviderSettings
 __all__ = ["Compression", "OpenTelemetrySettings", "Protocol"]
 
 _TRACES_PATH = "v1/traces"
+_MILLISECONDS = 1000
 
 
 class Protocol(str, Enum):
@@ -76,6 +77,17 @@ class OpenTelemetrySettings(ProviderSettings):
     set_global: bool = Field(
         default=True, description="Make the spans of code that uses `opentelemetry.trace` part of the same traces."
     )
+
+    @classmethod
+    def from_otel(cls, field: str, variable: str, text: str) -> object:
+        """What an `OTEL_*` variable means here.
+
+        A time-out is in milliseconds by the specification and in seconds to OpenTelemetry's own exporters for Python;
+        nobody waits for a request for a quarter of an hour or for less than a second, so 1000 tells them apart.
+        """
+        if field == "timeout" and float(text) >= _MILLISECONDS:
+            return float(text) / _MILLISECONDS
+        return text
 
     @field_validator("headers", mode="before")
     @classmethod
