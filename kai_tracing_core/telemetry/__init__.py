@@ -1,0 +1,1 @@
+"""What spans tell about a service as a whole: metrics, logs, and where its time goes."""
