@@ -41,6 +41,7 @@ __all__ = [
     "SpanKind",
     "SpanOptions",
     "SpanResult",
+    "SpanSink",
     "SpanStatusCode",
     "Time",
     "to_nanoseconds",

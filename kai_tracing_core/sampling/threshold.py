@@ -14,6 +14,7 @@ from kai_tracing_core.tracestate import get_member, put_member
 
 __all__ = [
     "NEVER",
+    "Randomness",
     "adjusted_count",
     "encode",
     "known_count",

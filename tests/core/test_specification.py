@@ -144,7 +144,7 @@ def test_the_service_has_the_whole_interface(service: TracingService) -> None:
 
 
 def test_the_provider_has_the_whole_interface() -> None:
-    """Section "Tracing Provider Interface": a provider that implements the specification's methods alone is complete."""
+    """Section "Tracing Provider Interface": a provider with the specification's methods alone is complete."""
 
     class Mine(TracingProvider):
         def __init__(self, provider: TracingProvider) -> None:

@@ -1,0 +1,81 @@
+"""What the package offers, by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import kai_tracing_core
+
+PUBLIC = {
+    "ConfigurationError",
+    "Link",
+    "ProviderSettings",
+    "RecordingProvider",
+    "Span",
+    "SpanKind",
+    "SpanOptions",
+    "SpanResult",
+    "SpanStatusCode",
+    "TraceContext",
+    "TracingProvider",
+    "TracingService",
+    "TracingSettings",
+    "hookimpl",
+    "initialize_tracing",
+    "register_plugin",
+    "tracing",
+}
+
+
+def test_the_package() -> None:
+    """Exactly these names, each of which is there."""
+    assert set(kai_tracing_core.__all__) >= PUBLIC
+    for name in kai_tracing_core.__all__:
+        assert getattr(kai_tracing_core, name) is not None
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        kai_tracing_core.nothing_like_it  # noqa: B018 - the access is what is tested
+
+
+def modules() -> list[str]:
+    """The public modules of the package; the demo is an application."""
+    found = pkgutil.walk_packages(kai_tracing_core.__path__, "kai_tracing_core.")
+    return sorted(module.name for module in found if "._" not in module.name and ".demo" not in module.name)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_every_module_says_what_is_public(name: str) -> None:
+    """`__all__` names what exists, and every public name that is defined, except hooks; all of it is documented."""
+    module: ModuleType = importlib.import_module(name)
+    assert module.__doc__
+    if hasattr(module, "__path__"):
+        return
+    public = set(getattr(module, "__all__", ()))
+    assert all(hasattr(module, exported) for exported in public)
+    defined = {
+        key
+        for key, value in vars(module).items()
+        if getattr(value, "__module__", None) == name
+        and not key.startswith(("_", "kai_tracing_"))
+        and hasattr(value, "__qualname__")
+    }
+    assert defined <= public, f"neither private nor in __all__: {defined - public}"
+    for exported in public & defined:
+        assert getattr(module, exported).__doc__, f"{exported} has no docstring"
+
+
+def test_importing_it_is_cheap() -> None:
+    """`import kai_tracing_core` loads neither pydantic nor asyncio, and starts no thread."""
+    program = (
+        "import sys, threading, kai_tracing_core\n"
+        "heavy = {'pydantic', 'asyncio', 'click', 'rich', 'urllib3', 'httpx', 'opentelemetry'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert threading.active_count() == 1\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
