@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,13 @@ class Shop(ProviderSettings):
     """A plugin's section with everything a section may have."""
 
     section: ClassVar[str] = "shop"
-    otel_names: ClassVar = {"timeout": ("OTEL_SHOP_TIMEOUT", "OTEL_TIMEOUT"), "endpoint": ("OTEL_SHOP_ENDPOINT",)}
+    otel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "timeout": ("OTEL_SHOP_TIMEOUT", "OTEL_TIMEOUT"),
+        "endpoint": ("OTEL_SHOP_ENDPOINT",),
+    }
+        "timeout": ("OTEL_SHOP_TIMEOUT", "OTEL_TIMEOUT"),
+        "endpoint": ("OTEL_SHOP_ENDPOINT",),
+    }
 
     endpoint: str = "http://localhost"
     timeout: float = Field(default=10.0, gt=0)
