@@ -21,9 +21,6 @@ class Shop(ProviderSettings):
         "timeout": ("OTEL_SHOP_TIMEOUT", "OTEL_TIMEOUT"),
         "endpoint": ("OTEL_SHOP_ENDPOINT",),
     }
-        "timeout": ("OTEL_SHOP_TIMEOUT", "OTEL_TIMEOUT"),
-        "endpoint": ("OTEL_SHOP_ENDPOINT",),
-    }
 
     endpoint: str = "http://localhost"
     timeout: float = Field(default=10.0, gt=0)
