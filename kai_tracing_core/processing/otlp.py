@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kai_tracing_core.attributes import clean_attributes
 from kai_tracing_core.processing.http import HttpOptions, HttpSender
 from kai_tracing_core.processing.processor import PayloadExporter
+from kai_tracing_core.processing.tags import ADJUSTED_COUNT, untold_count
 from kai_tracing_core.span import Link, Scope, Span
 from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS
 
@@ -133,6 +134,10 @@ def _fill(message: Any, span: Span) -> None:  # noqa: C901 - a call would cost m
         message.dropped_links_count = span._dropped[2]
     if dropped:
         message.dropped_attributes_count = dropped
+    if span._weight is not None and (count := untold_count(span)) is not None:
+        entry = message.attributes.add()
+        entry.key = ADJUSTED_COUNT
+        entry.value.double_value = count
     if span._events:
         for name, at, attributes in span._events:
             event = message.events.add()

@@ -8,9 +8,13 @@ from time import sleep
 from typing import Any
 
 from kai_tracing_core.attributes import AttributeValue, clean_attributes
+from kai_tracing_core.sampling.threshold import read
 from kai_tracing_core.span import Event, Span
 
-__all__ = ["events_of", "in_slices", "list_as_json", "tags_of", "valid_text"]
+__all__ = ["ADJUSTED_COUNT", "events_of", "in_slices", "list_as_json", "tags_of", "untold_count", "valid_text"]
+
+ADJUSTED_COUNT = "sampling.adjusted_count"
+"""The attribute that says how many spans one stands for, where `tracestate` does not."""
 
 _SLICE = 32
 _STATUS = ("", "OK", "ERROR")
@@ -32,6 +36,8 @@ def tags_of(span: Span) -> dict[str, AttributeValue]:
                 tags[name] = count
     if span._status:
         tags["otel.status_code"] = _STATUS[span._status]
+    if (stands_for := untold_count(span)) is not None:
+        tags[ADJUSTED_COUNT] = stands_for
     if span._trace_state:
         tags["w3c.tracestate"] = span._trace_state
     scope = getattr(span, "_scope", None)
@@ -40,6 +46,14 @@ def tags_of(span: Span) -> dict[str, AttributeValue]:
         if scope.version:
             tags["otel.scope.version"] = scope.version
     return tags
+
+
+def untold_count(span: Span) -> float | None:
+    """The adjusted count (`Span.adjusted_count`) that the backend would not know: neither 1 nor in `tracestate`."""
+    weight = span._weight
+    if weight is None or weight == 1.0 or read(span._trace_state).th is not None:
+        return None
+    return weight
 
 
 def events_of(span: Span) -> Iterator[Event]:
