@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROVIDERS := $(wildcard providers/*)
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check docs bench interop clean
+.PHONY: demo test test-all wheels check docs bench interop clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml)
@@ -32,9 +32,13 @@ demo: $(READY)
 interop: $(READY)
 	$(BIN)/python tools/interop/run.py
 
-# The tests on every supported Python that is installed here.
+# The tests on every supported Python that is installed here, and with the lowest dependencies.
 test-all: $(READY)
-	UV=$(BIN)/uv tools/ci/test_all.sh
+	tools/ci/test_all.sh
+
+# Every wheel in dist/, tried in empty environments.
+wheels: $(READY)
+	tools/ci/wheels.sh
 
 clean:
 	rm -rf $(VENV) .benchmarks dist build site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

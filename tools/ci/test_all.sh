@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The tests on every supported Python that is installed here, and with the lowest versions of what we depend on.
+# All at once, each in an environment of its own under build/: much of a test's time is waiting.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+uv="$PWD/.venv/bin/uv"
+projects=(-e . $(printf -- '-e %s ' providers/*/))
+
+find_python() { # VERSION
+    local candidate
+    for candidate in "python$1" $(ls -d "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python 2>/dev/null || true); do
+        # A shim may be there without the Python behind it.
+        "$candidate" -c "import sys; assert '%d.%d' % sys.version_info[:2] == '$1'" 2>/dev/null || continue
+        "$candidate" -c 'import sys; print(sys.executable)'
+        return
+    done
+    return 1
+}
+
+try() { # NAME PYTHON RESOLUTION
+    local environment="build/environments/$1"
+    rm -rf "$environment"
+    "$uv" venv --quiet --python "$2" "$environment"
+    "$uv" pip install --quiet --python "$environment/bin/python" --resolution "$3" "${projects[@]}"
+    # What is there already stays as it is.
+    "$uv" pip install --quiet --python "$environment/bin/python" --group dev
+    [ "$3" = highest ] || "$uv" pip list --python "$environment/bin/python"
+    "$environment/bin/python" -m pytest -q -p no:cacheprovider
+}
+
+mkdir -p build/environments
+declare -A running
+start() { # NAME PYTHON RESOLUTION
+    echo "testing on $1 ($2)"
+    try "$@" >"build/environments/$1.log" 2>&1 &
+    running[$1]=$!
+}
+
+lowest=""
+for version in 3.10 3.11 3.12 3.13; do
+    if python=$(find_python "$version"); then
+        : "${lowest:=$python}"
+        # `make test` has tried that one.
+        [ "$version" = "$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ] ||
+            start "python$version" "$python" highest
+    else
+        echo "NOT RUN: there is no Python $version here"
+    fi
+done
+start lowest-dependencies "$lowest" lowest-direct
+
+failed=0
+for name in "${!running[@]}"; do
+    if wait "${running[$name]}"; then
+        echo "$name: $(tail -n 1 "build/environments/$name.log")"
+    else
+        failed=1
+        printf '%s: FAILED\n' "$name"
+        tail -n 100 "build/environments/$name.log"
+    fi
+done
+exit $failed
