@@ -42,29 +42,32 @@ __all__ = ["OpenTelemetryNonRecordingSpan", "OpenTelemetrySpan"]
 _RUNTIME = OpenTelemetryContext()
 
 
-class _InContext(Span, ApiSpan):  # type: ignore[misc]  # set_status and add_link take either API's arguments
+@ApiSpan.register
+class _InContext(Span):
     """A span that is current in OpenTelemetry's context.
 
     One that was started through OpenTelemetry's API is never made current by itself: its `_previous` is RESTORED
-    from the start.
+    from the start. Registered as an `opentelemetry.trace.Span`, not derived from it: that class has no slots, so that
+    every span would have a dictionary, too.
     """
 
-    __slots__ = ("_contexts",)
+    __slots__ = ("_contexts", "_identity", "_status_on_exception")
 
     _contexts: tuple[Context, Context]
-
-    _status_on_exception: bool | None = None
-    """OpenTelemetry's `set_status_on_exception`, where it is not the same as `record_exception`."""
+    _identity: SpanContext
+    _status_on_exception: bool  # where it is not the same as `record_exception`
 
     def get_span_context(self) -> SpanContext:
         """The identity of the span as OpenTelemetry's API has it."""
-        cached: SpanContext | None = self.__dict__.get("_identity")
-        if cached is None or cached.span_id != self._span_id:
-            cached = to_span_context(
-                TraceContext(self._trace_id, self._span_id, self._flags & ~PARENT_REMOTE, self._trace_state)
-            )
-            self.__dict__["_identity"] = cached
-        return cached
+        try:
+            if self._identity.span_id == self._span_id:
+                return self._identity
+        except AttributeError:
+            pass
+        self._identity = to_span_context(
+            TraceContext(self._trace_id, self._span_id, self._flags & ~PARENT_REMOTE, self._trace_state)
+        )
+        return self._identity
 
     @property
     def context(self) -> SpanContext:
@@ -124,13 +127,11 @@ class OpenTelemetrySpan(_InContext):
 
     __slots__ = ()
 
-    def add_link(  # type: ignore[override]  # takes what either API takes
-        self, context: Span | TraceContext | Link | SpanContext, attributes: Attributes | None = None
-    ) -> None:
+    def add_link(self, context: Span | TraceContext | Link | SpanContext, attributes: Attributes | None = None) -> None:
         """Relate this span to another one that is not its parent. A context that is not valid is ignored."""
         super().add_link(to_trace_context(context) if isinstance(context, SpanContext) else context, attributes)
 
-    def set_status(  # type: ignore[override]  # takes what either API takes
+    def set_status(
         self,
         code: SpanStatusCode | StatusCode | Status | None = None,
         message: str | None = None,
@@ -155,12 +156,11 @@ class OpenTelemetrySpan(_InContext):
             return
         if self._record_exception:
             self.record_exception(exception, escaped=True)
-        sets_status = self._status_on_exception
-        if self._record_exception if sets_status is None else sets_status:
+        if getattr(self, "_status_on_exception", self._record_exception):
             super().set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
 
 
-class OpenTelemetryNonRecordingSpan(_InContext, NonRecordingSpan):  # type: ignore[misc]  # as above
+class OpenTelemetryNonRecordingSpan(_InContext, NonRecordingSpan):
     """A span that is not recorded, for both APIs."""
 
     __slots__ = ()

@@ -64,7 +64,14 @@ def _to_links(links: Iterable[trace_api.Link]) -> list[Link]:
     return [Link(to_trace_context(link.context), link.attributes or {}) for link in links if link]
 
 
-def _start_nothing(_: str, *, parent: Span | TraceContext | None = None, **__: Any) -> Span:
+def _start_nothing(
+    name: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Any = None,
+    parent: Span | TraceContext | None = None,
+    *_: Any,
+    **__: Any,
+) -> Span:
     """Where no provider is bound: a span that only passes the context on."""
     given = current_in(get_context()) if parent is None else parent
     return OpenTelemetryNonRecordingSpan.of(_NO_PARENT if given is None else given.trace_context)
@@ -87,7 +94,7 @@ class Tracer(trace_api.Tracer):
         start_time: int | None = None,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
-    ) -> OpenTelemetrySpan | OpenTelemetryNonRecordingSpan:
+    ) -> trace_api.Span:
         """Start a span without making it current."""
         if context is None:
             span: Any = self._start(
@@ -135,33 +142,53 @@ class Tracer(trace_api.Tracer):
         """A context manager, and a decorator, that starts a span and makes it current."""
         current = _new_current(_Current)
         current._tracer = self
+        current._record_exception = record_exception
+        current._set_status = set_status_on_exception
         current._end_on_exit = end_on_exit
-        current._arguments = (
-            name,
-            context,
-            kind,
-            attributes,
-            links,
-            start_time,
-            record_exception,
-            set_status_on_exception,
-        )
+        if context is None and not links:
+            current._start = None
+            current._arguments = (
+                name,
+                _KINDS[kind._value_],
+                attributes,
+                None,
+                (),
+                start_time,
+                record_exception,
+                self._scope,
+            )
+        else:
+            current._start = self.start_span
+            current._arguments = (name, context, kind, attributes, links, start_time, record_exception)
         return current
 
 
 class _Current:
     """What `start_as_current_span` gives: the span starts when the block, or the decorated function, is entered."""
 
-    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
+    __slots__ = (
+        "_arguments",
+        "_end_on_exit",
+        "_record_exception",
+        "_set_status",
+        "_span",
+        "_start",
+        "_token",
+        "_tracer",
+    )
 
+    # Filled in by `start_as_current_span`, without a constructor.
     _tracer: Tracer
+    _start: Callable[..., Any] | None  # None: the pipeline's, which the tracer may have got anew by then
     _arguments: tuple[Any, ...]
+    _record_exception: bool
+    _set_status: bool
     _end_on_exit: bool
     _span: Any
     _token: Any
 
     def __enter__(self) -> Any:
-        span = self._span = self._tracer.start_span(*self._arguments)
+        span = self._span = (self._start or self._tracer._start)(*self._arguments)
         after = new_context(Context)
         fill_context(after, get_context())
         set_entry(after, SPAN_KEY, span)
@@ -187,17 +214,17 @@ class _Current:
 
     def _fail(self, exception: BaseException) -> None:
         span = self._span
-        record_exception, set_status = self._arguments[6:]
         if not isinstance(exception, Exception) or not span.is_recording():
             return
-        if record_exception:
+        if self._record_exception:
             span.record_exception(exception)
-        if set_status:
+        if self._set_status:
             span.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
 
     def _again(self) -> _Current:
         other = _new_current(_Current)
-        other._tracer, other._arguments, other._end_on_exit = self._tracer, self._arguments, self._end_on_exit
+        for name in _OPTIONS:
+            setattr(other, name, getattr(self, name))
         return other
 
     def __call__(self, func: V) -> V:
@@ -217,6 +244,9 @@ class _Current:
                 return fn(*args, **kwargs)
 
         return call  # type: ignore[return-value]
+
+
+_OPTIONS = tuple(name for name in _Current.__slots__ if name not in ("_span", "_token"))
 
 
 class TracerProvider(trace_api.TracerProvider):
