@@ -286,6 +286,15 @@ class TracingService:
         """
         return self.provider.extract_context(carrier)
 
+    def link_from(self, carrier: Carrier, attributes: Attributes | None = None) -> Link | None:
+        """A link to the span whose context the headers of a message bring, or None where they bring none.
+
+        For consumers whose work has a trace of its own, or takes several messages at once:
+        `tracing.span("settle", links=[link for m in batch if (link := tracing.link_from(m.headers))])`.
+        """
+        context = self.extract_context(carrier)
+        return Link(context, attributes or {}) if context is not None and context.is_valid else None
+
     def inject_context(self, trace_context: TraceContext, carrier: MutableMapping[str, str]) -> None:
         """Write the trace context to request headers."""
         self.provider.inject_context(trace_context, carrier)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
-from kai_tracing_core.failures import describe, qualified_name
 from kai_tracing_core.http.routes import asgi_route
-from kai_tracing_core.http.semconv import HeaderCapture, method_attributes, path_filter
+from kai_tracing_core.http.semconv import method_attributes, server_of, size
+from kai_tracing_core.http.server import SPAN, Served, ServerTracer
+from kai_tracing_core.propagation.base import Carrier
 from kai_tracing_core.service import TracingService, tracing
-from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
 
 __all__ = ["TracingMiddleware"]
 
@@ -18,6 +18,8 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_DISCONNECTS = frozenset(("ClientDisconnect", "WebSocketDisconnect"))  # Starlette's
 
 
 class TracingMiddleware:
@@ -42,147 +44,123 @@ class TracingMiddleware:
     ) -> None:
         """`excluded` are glob patterns of paths that are not traced, such as `/health*`.
 
+        Captured headers become attributes `http.request.header.<name>` and `http.response.header.<name>`.
         `traceresponse` sends the span's identity back to the caller in a header of that name (W3C Trace Context,
         level 2 draft, "Trace Context HTTP Response Headers").
         """
         self.app = app
-        self._service = service
-        self._is_excluded = path_filter(excluded)
-        self._request_headers = HeaderCapture("request", capture_request_headers)
-        self._response_headers = HeaderCapture("response", capture_response_headers)
-        self._traceresponse = traceresponse
+        self._tracer = ServerTracer(
+            service,
+            excluded=excluded,
+            capture_request_headers=capture_request_headers,
+            capture_response_headers=capture_response_headers,
+            traceresponse=traceresponse,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] not in ("http", "websocket") or self._is_excluded(scope["path"]):
+        tracer = self._tracer
+        if scope["type"] not in ("http", "websocket") or SPAN in scope or tracer.excludes(scope["path"]):
             await self.app(scope, receive, send)
             return
-        attributes, method = _request_attributes(scope)
-        if self._request_headers:
-            attributes.update(self._request_headers.read(scope["headers"]))
-        span = self._service.span(
-            method,
-            kind=SpanKind.SERVER,
-            attributes=attributes,
-            parent=self._service.extract_context(scope["headers"]),
-            record_exception=False,
-        )
-        exchange = _Exchange(self, span, scope, send, method)
-        with span:
-            try:
-                await self.app(scope, exchange.receive(receive), exchange.send)
-            except Exception as error:
+        attributes, name, headers = _request_attributes(scope)
+        if tracer.request_headers:
+            attributes.update(tracer.request_headers.read(scope["headers"]))
+        span = scope[SPAN] = tracer.start(name, attributes, headers)
+        exchange = _Exchange(tracer, span, scope, asgi_route)
+        exchange.receive, exchange.send = receive, send
+        # The span is made current without its noticing, so that it stays the parent of what runs after its end.
+        runtime = tracer.service.provider.runtime
+        previous = runtime.attach(span)
+        try:
+            await self.app(scope, exchange.receive_message, exchange.send_message)
+        except Exception as error:
+            if not exchange.is_disconnect(error):
                 exchange.failed(error)
-                raise
+            raise
+        finally:
             exchange.finish()
+            runtime.detach(previous)
 
 
-class _Exchange:
-    """One request and what is sent in answer to it."""
+class _Exchange(Served):
+    """One request and the messages about it."""
 
-    __slots__ = ("_method", "_middleware", "_scope", "_send", "_span", "_status")
+    __slots__ = ("_gone", "receive", "send")
 
-    def __init__(self, middleware: TracingMiddleware, span: Span, scope: Scope, send: Send, method: str) -> None:
-        self._middleware = middleware
-        self._span = span
-        self._scope = scope
-        self._send = send
-        self._method = method
-        self._status = 0
+    receive: Receive
+    send: Send
+    _gone: bool  # unset while the client is there
 
-    def receive(self, receive: Receive) -> Receive:
-        """`receive`, watching for the client's going away before the answer is complete."""
-
-        async def watched() -> Message:
-            message = await receive()
-            if message["type"] == "http.disconnect" and self._span.is_recording():
-                self._span.add_event("client.disconnect")
-            elif message["type"] == "websocket.disconnect":
-                self._span.set_attribute("websocket.close_code", message.get("code", 1005))
-            return message
-
-        return watched
-
-    async def send(self, message: Message) -> None:
-        """Pass the message on, taking from it what the span wants to know."""
+    async def receive_message(self) -> Message:
+        """Pass a message on, watching for the client's going away before the answer is complete."""
+        message = await self.receive()
         kind = message["type"]
-        if kind in ("http.response.start", "websocket.http.response.start"):
-            self._started(message)
-        elif kind == "websocket.accept":
-            self._status = 101
-        await self._send(message)
-        # The response is complete; Starlette runs background tasks before the application returns.
-        if kind == "http.response.body" and not message.get("more_body", False):
-            self.finish()
-            self._span.end()
+        if kind == "http.disconnect":
+            self._gone = True
+            self.span.add_event("client.disconnect")
+        elif kind == "websocket.disconnect":
+            self._gone = True
+            self.span.set_attribute("websocket.close_code", message.get("code", 1005))
+        return message
 
-    def _started(self, message: Message) -> None:
-        self._status = message["status"]
-        span, middleware = self._span, self._middleware
-        if middleware._traceresponse:
-            context = span.trace_context
-            if context.is_valid:
-                value = f"00-{context.trace_id}-{context.span_id}-{context.trace_flags:02x}"
-                message["headers"] = [*message.get("headers", ()), (b"traceresponse", value.encode())]
-        if span.is_recording():
-            if middleware._response_headers:
-                span.set_attributes(middleware._response_headers.read(message.get("headers", ())))
-            for name, value in message.get("headers", ()):
-                if name.lower() == b"content-length" and value.isdigit():
-                    span.set_attribute("http.response.body.size", int(value))
-
-    def failed(self, error: Exception) -> None:
-        """The application raised: an error, whatever was sent before."""
-        self._span.record_exception(error, escaped=True)
-        self._span.set_attribute("error.type", qualified_name(type(error)))
-        self._span.set_status(SpanStatusCode.ERROR, f"{type(error).__name__}: {describe(error)}")
-        self._status = self._status or 500
-        self.finish()
-
-    def finish(self) -> None:
-        """Say by which route and with which status the request was answered."""
-        span = self._span
-        if not span.is_recording():
+    async def send_message(self, message: Message) -> None:
+        """Pass a message on, taking from it what the span wants to know."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            await self._send(message)
+            # The answer is complete, though background tasks may follow. After an error, its exception follows.
+            if self.status < 500 and not message.get("more_body", False):
+                self.finish()
             return
-        route = asgi_route(self._scope)
-        if route is not None:
-            span.set_attribute("http.route", route)
-            span.update_name(f"{self._method} {route}")
-        status = self._status
-        if status:
-            span.set_attribute("http.response.status_code", status)
-            if status >= 500 and span.status is not SpanStatusCode.ERROR:
-                span.set_attribute("error.type", str(status))
-                span.set_status(SpanStatusCode.ERROR)
+        if kind in ("http.response.start", "websocket.http.response.start"):
+            headers = message.get("headers", ())
+            value = self.answered(message["status"], headers, b"content-length")
+            if value is not None:
+                message = {**message, "headers": [*headers, (b"traceresponse", value.encode())]}
+        elif kind == "websocket.accept":
+            self.status = 101
+        elif kind == "websocket.close" and not self.status:
+            self.status = 403
+        await self._send(message)
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self.send(message)
+        except OSError:
+            self._gone = True
+            raise
+
+    def is_disconnect(self, error: Exception) -> bool:
+        """Whether the error only says that the client has gone, which is no failure of the server's."""
+        return hasattr(self, "_gone") and (isinstance(error, OSError) or type(error).__name__ in _DISCONNECTS)
 
 
-def _request_attributes(scope: Scope) -> tuple[dict[str, Any], str]:
+def _request_attributes(scope: Scope) -> tuple[dict[str, Any], str, Carrier]:
+    """The attributes of the span, its name, and the headers in the form that is read fastest."""
+    pairs = scope["headers"]
+    if type(pairs) is not list:
+        pairs = scope["headers"] = list(pairs)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
     scheme = scope.get("scheme", "http")
     attributes: dict[str, Any] = {"url.scheme": scheme, "url.path": scope["path"]}
-    method = method_attributes(scope.get("method", "GET"), attributes)
+    name = method_attributes(scope.get("method", "GET"), attributes)
     if query := scope.get("query_string"):
         attributes["url.query"] = query.decode("latin-1")
     if version := scope.get("http_version"):
         attributes["network.protocol.version"] = version
     if client := scope.get("client"):
-        attributes["client.address"], attributes["network.peer.port"] = client[0], client[1]
-        attributes["network.peer.address"] = client[0]
-    for name, value in scope["headers"]:
-        if name == b"host":
-            host, _, port = value.decode("latin-1").rpartition(":") if _has_port(value) else (value.decode(), "", "")
-            attributes["server.address"] = host
-            attributes["server.port"] = int(port) if port else 443 if scheme in ("https", "wss") else 80
-        elif name == b"user-agent":
-            attributes["user_agent.original"] = value.decode("latin-1")
-        elif name == b"content-length" and value.isdigit():
-            attributes["http.request.body.size"] = int(value)
-    if "server.address" not in attributes and (server := scope.get("server")):
+        attributes["client.address"] = attributes["network.peer.address"] = client[0]
+        attributes["network.peer.port"] = client[1]
+    if host := headers.get("host"):
+        attributes["server.address"], attributes["server.port"] = server_of(host, scheme)
+    elif server := scope.get("server"):
         attributes["server.address"] = server[0]
         if server[1] is not None:
             attributes["server.port"] = server[1]
-    return attributes, method
-
-
-def _has_port(host: bytes) -> bool:
-    """Whether a Host header ends with a port; the colons of `[::1]` are none."""
-    return host.rpartition(b":")[2].isdigit() and b":" in host and not host.endswith(b"]")
+    if agent := headers.get("user-agent"):
+        attributes["user_agent.original"] = agent
+    if (length := size(headers.get("content-length"))) is not None:
+        attributes["http.request.body.size"] = length
+    # Where a header came twice all of them count.
+    return attributes, name, headers if len(headers) == len(pairs) else pairs

@@ -16,8 +16,6 @@ from kai_tracing_core.service import TracingService
 __all__ = [
     "ApiClient",
     "AsyncApiClient",
-    "api_client",
-    "async_api_client",
     "create_api_client",
     "create_async_api_client",
 ]
@@ -104,12 +102,3 @@ def _tracer(
         capture_request_headers=request_headers,
         capture_response_headers=response_headers,
     )
-
-
-_TLS = httpx.create_ssl_context()
-
-api_client = create_api_client(verify=_TLS)
-"""A client that is ready to use."""
-
-async_api_client = create_async_api_client(verify=_TLS)
-"""A client for asyncio that is ready to use."""

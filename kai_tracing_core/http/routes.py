@@ -6,64 +6,69 @@ No framework is imported here: each is asked only when it has handled the reques
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
-__all__ = ["asgi_route", "wsgi_route"]
-
-_by_endpoint: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
+__all__ = ["asgi_route", "decoded", "wsgi_route"]
 
 
 def asgi_route(scope: Mapping[str, Any]) -> str | None:
-    """The template that Starlette, FastAPI or Django routed the request by, such as `/users/{id}`; else None."""
+    """The template that Starlette, FastAPI or Django routed the request by, such as `/users/{id}`; else None.
+
+    It begins with the application's root, and with the prefix under which a router or another application is mounted.
+    """
     route = scope.get("route")
+    if route is None:
+        if "django" not in sys.modules or "endpoint" in scope:
+            return None
+        root = scope.get("root_path", "")
+        return _django_route(scope.get("path", "").removeprefix(root), root)
+    mounted = getattr(route, "endpoint", None) is None  # all of it is in the prefix
+    path = "" if mounted else _own_template(scope, route)
+    root = scope.get("root_path", "")
+    if root:
+        root = _without_values(root, path, scope.get("path_params", {}))
+    return root + path or None
+
+
+def _own_template(scope: Mapping[str, Any], route: Any) -> str:
+    # Where FastAPI keeps the whole path of a route that `include_router` brought in.
+    included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+    if included is not None and included.original_route is route:
+        route = getattr(included, "starlette_route", None) or included
     path = getattr(route, "path_format", None) or getattr(route, "path", None)
-    if isinstance(path, str):
-        return _mounted_at(scope) + path
-    endpoint = scope.get("endpoint")
-    if endpoint is None:
-        return _django_route(scope.get("path", "")) if "django" in sys.modules else None
-    try:
-        if endpoint not in _by_endpoint:
-            _by_endpoint[endpoint] = _find(getattr(scope.get("app"), "routes", ()), endpoint)
-        return _by_endpoint[endpoint]
-    except TypeError:  # an endpoint that cannot be referred to weakly
-        return _find(getattr(scope.get("app"), "routes", ()), endpoint)
+    return path if isinstance(path, str) else ""
 
 
-def _mounted_at(scope: Mapping[str, Any]) -> str:
-    """The prefix under which the framework mounted the application that has the route; not the server's own."""
-    root, outer = scope.get("root_path", ""), scope.get("app_root_path", "")
-    return str(root).removeprefix(str(outer)) if root else ""
-
-
-def _find(routes: Iterable[Any], endpoint: Any, prefix: str = "", depth: int = 0) -> str | None:
-    for route in routes:
-        path = prefix + getattr(route, "path", "")
-        if getattr(route, "endpoint", None) is endpoint:
-            return path
-        inner = getattr(route, "routes", None)
-        if inner and depth < 10:
-            found = _find(inner, endpoint, path, depth + 1)
-            if found is not None:
-                return found
-    return None
+def _without_values(root: str, path: str, parameters: Mapping[str, Any]) -> str:
+    """A prefix with the names of its parameters, which are those that the path below it does not have."""
+    names = {str(value): f"{{{name}}}" for name, value in parameters.items() if f"{{{name}}}" not in path}
+    return "/".join(names.get(part, part) for part in root.split("/")) if names else root
 
 
 def wsgi_route(environ: Mapping[str, Any]) -> str | None:
     """The template that Flask or Django routed the request by, such as `/users/<id>`; else None."""
-    rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    if isinstance(rule, str):
-        return rule
-    return _django_route(environ.get("PATH_INFO", "")) if "django" in sys.modules else None
+    root = decoded(environ.get("SCRIPT_NAME", ""))
+    request = environ.get("werkzeug.request")
+    if request is not None:
+        rule = getattr(getattr(request, "url_rule", None), "rule", None)
+        return f"{root}{rule}" if isinstance(rule, str) else None
+    return _django_route(decoded(environ.get("PATH_INFO", "")), root) if "django" in sys.modules else None
 
 
-def _django_route(path: str) -> str | None:
+def decoded(path: str) -> str:
+    """A path of the WSGI environment, whose characters stand for bytes (PEP 3333, "Unicode Issues"), as text."""
+    return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _django_route(path: str, root: str) -> str | None:
     try:
         from django.conf import settings
+
+        if not settings.configured:
+            return None
         from django.urls import resolve
 
-        return f"/{resolve(path).route}" if settings.configured else None
+        return f"{root}/{resolve(path).route}"
     except Exception:  # not a Django application after all, or a path that it does not know
         return None

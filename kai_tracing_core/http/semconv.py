@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["HeaderCapture", "method_attributes", "path_filter"]
+__all__ = ["HeaderCapture", "default_port", "method_attributes", "path_filter", "server_of", "size"]
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 
@@ -24,6 +25,26 @@ def method_attributes(method: str, attributes: dict[str, Any]) -> str:
     attributes["http.request.method"] = "_OTHER"
     attributes["http.request.method_original"] = method
     return "HTTP"
+
+
+def default_port(scheme: str) -> int:
+    """The port that a URL without one means."""
+    return 443 if scheme in ("https", "wss") else 80
+
+
+@lru_cache(maxsize=256)
+def server_of(host: str, scheme: str) -> tuple[str, int]:
+    """Name and port that a Host header says (RFC 9110, section 7.2)."""
+    name, _, port = host.rpartition(":")
+    number = size(port) if name else None
+    if number is None:
+        name, number = host, default_port(scheme)
+    return name.strip("[]"), number
+
+
+def size(text: str | bytes | None) -> int | None:
+    """The number that a header such as Content-Length has; None where it has none that could be meant."""
+    return int(text) if text and text.isdigit() and text.isascii() and len(text) < 19 else None
 
 
 def path_filter(patterns: Iterable[str]) -> Callable[[str], bool]:

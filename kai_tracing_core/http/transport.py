@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from time import monotonic
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying
 
 from kai_tracing_core.http.attempt import ClientTracer
-from kai_tracing_core.http.retrying import Call, RetryOptions
+from kai_tracing_core.http.retrying import Call, Repetition, RetryOptions
 
 __all__ = ["AsyncTracingTransport", "TracingTransport"]
 
@@ -17,21 +17,7 @@ __all__ = ["AsyncTracingTransport", "TracingTransport"]
 _DEFAULT_TRACER = ClientTracer()
 
 
-class _Tracing:
-    """What the two transports share. Without a tracer they only repeat."""
-
-    def __init__(self, tracer: ClientTracer | None, retry: RetryOptions | None) -> None:
-        self._tracer = tracer
-        self._retry = retry
-
-    def _under(self, call: Call) -> AbstractContextManager[None]:
-        """What the transport below does is done under the attempt's span."""
-        if self._tracer is None or call.span is None:
-            return nullcontext()
-        return self._tracer.service.use_context(call.span)
-
-
-class TracingTransport(_Tracing, httpx.BaseTransport):
+class TracingTransport(httpx.BaseTransport):
     """Wraps a transport of an httpx client that you keep.
 
         client = httpx.Client(transport=TracingTransport(httpx.HTTPTransport(http2=True)))
@@ -48,36 +34,59 @@ class TracingTransport(_Tracing, httpx.BaseTransport):
         tracer: ClientTracer | None = _DEFAULT_TRACER,
         retry: RetryOptions | None = None,
     ) -> None:
-        super().__init__(tracer, retry)
+        self._tracer = tracer
+        self._retry = retry
         self._transport = transport or httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, perhaps more than once."""
         call = Call(self._tracer, request)
         try:
-            if self._retry is None or not self._retry.allows(request):
+            retry = self._retry
+            if retry is None or not retry.allows(request):
                 return self._attempt(call, request)
-
-            def again(state: RetryCallState) -> None:
-                call.again(state)
-                if state.outcome is not None and not state.outcome.failed:
-                    state.outcome.result().close()
-
-            return Retrying(**self._retry.policy(), before_sleep=again)(self._attempt, call, request)
+            begun = monotonic()
+            outcome: httpx.Response | BaseException
+            try:
+                outcome = self._attempt(call, request)
+            except Exception as error:
+                outcome = error
+                if not retry.repeats(error):
+                    raise
+            else:
+                if not retry.repeats(outcome):
+                    return outcome
+            return self._repeat(Repetition(retry, call, request, outcome, begun), call, request)
         except BaseException:
             call.end()
             raise
 
+    def _repeat(self, repetition: Repetition, call: Call, request: httpx.Request) -> httpx.Response:
+        def again(state: RetryCallState) -> None:
+            response = repetition.prepare(state)
+            if response is not None:
+                response.close()
+
+        def attempt() -> httpx.Response:
+            return repetition.first() or self._attempt(call, request)
+
+        return Retrying(**repetition.policy(), before_sleep=again)(attempt)
+
     def _attempt(self, call: Call, request: httpx.Request) -> httpx.Response:
-        call.start()
+        if self._tracer is None:
+            return self._transport.handle_request(request)
+        span = call.start()
+        runtime = self._tracer.service.provider.runtime
+        previous = runtime.attach(span)
         try:
-            with self._under(call):
-                response = self._transport.handle_request(request)
+            response = self._transport.handle_request(request)
         except BaseException as error:
             call.failed(error)
             raise
+        finally:
+            runtime.detach(previous)
         call.answered(response)
-        if call.span is not None and isinstance(response.stream, httpx.SyncByteStream):
+        if isinstance(response.stream, httpx.SyncByteStream):
             response.stream = _Body(response.stream, call)
         return response
 
@@ -86,7 +95,7 @@ class TracingTransport(_Tracing, httpx.BaseTransport):
         self._transport.close()
 
 
-class AsyncTracingTransport(_Tracing, httpx.AsyncBaseTransport):
+class AsyncTracingTransport(httpx.AsyncBaseTransport):
     """As `TracingTransport`, for `httpx.AsyncClient`."""
 
     def __init__(
@@ -96,36 +105,59 @@ class AsyncTracingTransport(_Tracing, httpx.AsyncBaseTransport):
         tracer: ClientTracer | None = _DEFAULT_TRACER,
         retry: RetryOptions | None = None,
     ) -> None:
-        super().__init__(tracer, retry)
+        self._tracer = tracer
+        self._retry = retry
         self._transport = transport or httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, perhaps more than once."""
         call = Call(self._tracer, request)
         try:
-            if self._retry is None or not self._retry.allows(request):
+            retry = self._retry
+            if retry is None or not retry.allows(request):
                 return await self._attempt(call, request)
-
-            async def again(state: RetryCallState) -> None:
-                call.again(state)
-                if state.outcome is not None and not state.outcome.failed:
-                    await state.outcome.result().aclose()
-
-            return await AsyncRetrying(**self._retry.policy(), before_sleep=again)(self._attempt, call, request)
+            begun = monotonic()
+            outcome: httpx.Response | BaseException
+            try:
+                outcome = await self._attempt(call, request)
+            except Exception as error:
+                outcome = error
+                if not retry.repeats(error):
+                    raise
+            else:
+                if not retry.repeats(outcome):
+                    return outcome
+            return await self._repeat(Repetition(retry, call, request, outcome, begun), call, request)
         except BaseException:
             call.end()
             raise
 
+    async def _repeat(self, repetition: Repetition, call: Call, request: httpx.Request) -> httpx.Response:
+        async def again(state: RetryCallState) -> None:
+            response = repetition.prepare(state)
+            if response is not None:
+                await response.aclose()
+
+        async def attempt() -> httpx.Response:
+            return repetition.first() or await self._attempt(call, request)
+
+        return await AsyncRetrying(**repetition.policy(), before_sleep=again)(attempt)
+
     async def _attempt(self, call: Call, request: httpx.Request) -> httpx.Response:
-        call.start()
+        if self._tracer is None:
+            return await self._transport.handle_async_request(request)
+        span = call.start()
+        runtime = self._tracer.service.provider.runtime
+        previous = runtime.attach(span)
         try:
-            with self._under(call):
-                response = await self._transport.handle_async_request(request)
+            response = await self._transport.handle_async_request(request)
         except BaseException as error:
             call.failed(error)
             raise
+        finally:
+            runtime.detach(previous)
         call.answered(response)
-        if call.span is not None and isinstance(response.stream, httpx.AsyncByteStream):
+        if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _AsyncBody(response.stream, call)
         return response
 

@@ -60,7 +60,12 @@ _HARMLESS = frozenset(
 
 def redact_url(text: str) -> str:
     """`text` without user info and without the values of signing and password parameters in the URLs it contains."""
-    return _QUERY_SECRET.sub(rf"\g<1>{REDACTED}", _USER_INFO.sub("REDACTED:REDACTED@", text))
+    # Nearly every URL is harmless, and substituting nothing costs three times what searching does.
+    if "@" in text:
+        text = _USER_INFO.sub("REDACTED:REDACTED@", text)
+    if "=" in text and _QUERY_SECRET.search(text):
+        text = _QUERY_SECRET.sub(rf"\g<1>{REDACTED}", text)
+    return text
 
 
 @dataclass(frozen=True, slots=True)
