@@ -399,6 +399,7 @@ class RecordingContract(Contract):
             {"kind": None},
             {"kind": "client"},
             {"links": None},
+            {"links": 5},
             {"links": ["x", None]},
             {"parent": "x"},
             {"start_time": "x"},

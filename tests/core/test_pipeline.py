@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from kai_tracing_core.attributes import SpanLimits
 from kai_tracing_core.processing.ids import RandomIds
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import SpanProcessor
+from kai_tracing_core.propagation.base import Headers, Propagator
 from kai_tracing_core.sampling.always import AlwaysOff, AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.sampling.parent_based import ParentBased
@@ -260,6 +262,24 @@ def test_a_sampler_that_does_not_inherit_is_asked_each_time() -> None:
     with always.span("server", parent=TraceContext(TRACE, SPAN, 0, is_remote=True)), always.span("inner"):
         pass
     assert len(always.spans) == 2
+
+
+# -- propagation -------------------------------------------------------------------------------------------------------
+
+
+def test_propagators_that_raise_do_no_harm() -> None:
+    """A broken format counts as absent."""
+
+    class Broken(Propagator):
+        def extract(self, headers: Headers, context: TraceContext | None) -> TraceContext | None:
+            raise RuntimeError("broken")
+
+        def inject(self, context: TraceContext, carrier: MutableMapping[str, str]) -> None:
+            raise RuntimeError("broken")
+
+    recording = InMemoryProvider(propagator=Broken())
+    assert recording.extract_context({"traceparent": f"00-{TRACE}-{SPAN}-01"}) is None
+    recording.inject_context(TraceContext(1, 1), {})
 
 
 # -- limits and ids ----------------------------------------------------------------------------------------------------
