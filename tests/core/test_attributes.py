@@ -68,7 +68,7 @@ class Endless:
         (None, None),
         (Unprintable(), None),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_conversions(value: Any, expected: Any) -> None:
     """Each kind of value becomes the nearest one that can be exported, of a plain type."""
