@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks.environments import ROOT, prepare
+from benchmarks.environments import ROOT, peer_versions, prepare
 from benchmarks.report import page, to_json
 from benchmarks.run import GROUPS, Result, can_count, measure
 
@@ -38,11 +38,13 @@ def main() -> None:
         count = False
     versions = (platform.python_version(),) if arguments.here else tuple(arguments.python or _VERSIONS)
     results: dict[str, list[Result]] = {}
+    peers: dict[str, str] = {}
     for version in versions:
         python = sys.executable if arguments.here else prepare(version)
         if python is None:
             print(f"Python {version} is not installed: skipped", file=sys.stderr)
             continue
+        peers[version] = peer_versions(python)
         results[version] = measure(
             python,
             groups,
@@ -52,7 +54,7 @@ def main() -> None:
             say=lambda what, version=version: print(f"[{version}] {what}", file=sys.stderr, flush=True),
         )
     whole = not arguments.quick and groups == GROUPS and not arguments.here
-    written = page(results, "make bench")
+    written = page(results, peers, " ".join(("python -m benchmarks", *sys.argv[1:])) if sys.argv[1:] else "make bench")
     print(written)
     target = arguments.page or (ROOT / "docs/benchmarks.md" if whole else None)
     if target is not None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["ROOT", "find_python", "prepare"]
+__all__ = ["ROOT", "find_python", "peer_versions", "prepare"]
 
 ROOT = Path(__file__).parents[1]
 _PROVIDERS = sorted(path.parent for path in ROOT.glob("providers/*/pyproject.toml"))
@@ -54,3 +54,13 @@ def prepare(version: str) -> str | None:
         )
         stamp.write_text(wanted)
     return python
+
+
+def peer_versions(python: str) -> str:
+    """The peers that are installed for this Python, with their versions."""
+    program = (
+        "from importlib.metadata import distributions as all\n"
+        "peers = ('opentelemetry-sdk', 'ddtrace', 'jaeger-client', 'py-zipkin')\n"
+        "print(', '.join(sorted({f'{d.name} {d.version}' for d in all() if d.name in peers})))"
+    )
+    return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()

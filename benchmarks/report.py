@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 from benchmarks.run import Result
@@ -22,23 +21,23 @@ What tracing costs an application, beside other tracers measured in the same run
 
 Every case runs in a process of its own, once a round, with its peers and in a random order; what is compared is CPU
 time, of the thread that makes the spans or, for exported spans, of the whole process; the figure of a process is the
-lower quartile of what it measured, since load only ever adds. A ratio is the median over the
-rounds of our figure divided by the peer's in the same round, with the smallest and the largest of them in brackets:
-ratios carry over to another machine, times do not. Where instructions were counted as well (valgrind's callgrind, the
-calling thread alone), their ratio has no noise but says nothing about caches; whether a row keeps its budget goes by
-time. The collectors are processes on the same machine, which only count what they get.
+lower quartile of what it measured, since load only ever adds. A ratio is the median over the rounds of our figure
+divided by the peer's in the same round, with the smallest and the largest of them in brackets: ratios carry over to
+another machine, times do not. Where instructions were counted as well (valgrind's callgrind, the calling thread alone),
+their ratio has no noise but says nothing about caches; whether a row keeps its budget goes by time. The collectors are
+processes on the same machine, which only count what they get.
 """
 
 
-def page(results: Mapping[str, Sequence[Result]], command: str) -> str:
-    """The Markdown page; `results` by Python version."""
+def page(results: Mapping[str, Sequence[Result]], peers: Mapping[str, str], command: str) -> str:
+    """The Markdown page; `results` and the versions of the `peers` by Python version."""
     parts = [_INTRODUCTION.format(command=command)]
     for version, rows in results.items():
-        parts += [f"## Python {version}\n", _table(rows), ""]
+        parts += [f"## Python {version}\n", f"With {peers[version]}.\n", _table(rows), ""]
         beside = _beside(rows)
         if beside:
             parts += [f"Other tracers on Python {version}, against the same peer:\n", beside, ""]
-    parts.append(_versions())
+    parts.append(f"Machine: {platform.machine()}, {platform.system()}.\n")
     return "\n".join(parts)
 
 
@@ -88,19 +87,6 @@ def _figure(figure: float | None, unit: str) -> str:
 
 def _ratio(ratios: Sequence[float], middle: float | None) -> str:
     return "-" if middle is None else f"{middle:.3f} [{min(ratios):.3f} to {max(ratios):.3f}]"
-
-
-def _versions() -> str:
-    names = ("opentelemetry-sdk", "ddtrace", "jaeger-client", "py-zipkin")
-    found = [f"{name} {_version(name)}" for name in names]
-    return f"Peers: {', '.join(found)}. Machine: {platform.machine()}, {platform.system()}.\n"
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "(not installed here)"
 
 
 def to_json(results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
