@@ -19,7 +19,7 @@ from kai_tracing_core.attributes import clean_attributes
 from kai_tracing_core.processing.http import HttpOptions, HttpSender
 from kai_tracing_core.processing.processor import PayloadExporter
 from kai_tracing_core.processing.tags import ADJUSTED_COUNT, untold_count
-from kai_tracing_core.span import Link, Scope, Span
+from kai_tracing_core.span import Link, Scope, Span, SpanKind
 from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ _SLICE = 32
 # trace.proto, SpanFlags: whether the parent (of a link: the target) is remote is known, and is so.
 _REMOTE_KNOWN = 0x100
 _REMOTE = 0x200
+_EXPORTED = WIRE_FLAGS | PARENT_REMOTE
+_FLAGS = {
+    wire | remote: wire | _REMOTE_KNOWN | (_REMOTE if remote else 0)
+    for wire in range(WIRE_FLAGS + 1)
+    for remote in (0, PARENT_REMOTE)
+}
+_KINDS = tuple(range(1, len(SpanKind) + 1))
+"""OTLP's numbers of the kinds, which begin with `UNSPECIFIED`."""
 _DISTRIBUTION = "kai-tracing-core"
 
 
@@ -111,12 +119,12 @@ def _group(request: Any, resources: dict[int, Any], resource: Mapping[str, Any],
 def _fill(message: Any, span: Span) -> None:  # noqa: C901 - a call would cost more than the field it fills
     message.trace_id = span._trace_id.to_bytes(16, "big")
     message.span_id = span._span_id.to_bytes(8, "big")
-    flags = span._flags
     if span._parent_id:
         message.parent_span_id = span._parent_id.to_bytes(8, "big")
-    message.flags = flags & WIRE_FLAGS | (_REMOTE_KNOWN | _REMOTE if flags & PARENT_REMOTE else _REMOTE_KNOWN)
-    message.name = _text(span.name)
-    message.kind = span._kind + 1
+    message.flags = _FLAGS[span._flags & _EXPORTED]
+    name = span.name
+    message.name = name if name.isascii() else _text(name)
+    message.kind = _KINDS[span._kind]
     message.start_time_unix_nano = span._start
     message.end_time_unix_nano = span._end
     if span._trace_state:
@@ -189,8 +197,8 @@ def _attributes(  # noqa: C901 - as above
                 _array(entry.value.array_value, value)
             else:
                 raise TypeError(kind)  # noqa: TRY301 - the same remedy as for what protobuf raises
-            if not key:
-                raise ValueError(key)  # noqa: TRY301 - as above
+        if "" in attributes:
+            raise ValueError("an empty key")  # noqa: TRY301 - as above
     except (TypeError, ValueError):
         if clean:
             raise

@@ -64,14 +64,7 @@ def _to_links(links: Iterable[trace_api.Link]) -> list[Link]:
     return [Link(to_trace_context(link.context), link.attributes or {}) for link in links if link]
 
 
-def _start_nothing(
-    name: str,
-    kind: SpanKind = SpanKind.INTERNAL,
-    attributes: Any = None,
-    parent: Span | TraceContext | None = None,
-    *_: Any,
-    **__: Any,
-) -> Span:
+def _start_nothing(*_: Any, parent: Span | TraceContext | None = None, **__: Any) -> Span:
     """Where no provider is bound: a span that only passes the context on."""
     given = current_in(get_context()) if parent is None else parent
     return OpenTelemetryNonRecordingSpan.of(_NO_PARENT if given is None else given.trace_context)
