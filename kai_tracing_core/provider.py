@@ -242,7 +242,8 @@ class RecordingProvider(TracingProvider):
     def hand_over(self, successor: TracingProvider) -> None:
         """Have what ends from now on go to `successor`, if that is a `RecordingProvider`, too."""
         if isinstance(successor, RecordingProvider):
-            self.pipeline.forward(successor.pipeline)
+            # A thread that is just about to call the queue still does so, perhaps after it was shut down.
+            self.queue.successor = self.pipeline.forward(successor.pipeline)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Deliver what has ended, within `timeout` seconds. Returns whether all of it was dealt with."""

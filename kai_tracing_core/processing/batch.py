@@ -113,7 +113,10 @@ class BatchProcessor(SpanProcessor):
         if not span._flags & SAMPLED:
             self._dropped["not_sampled"] += 1
         elif self._closed:
-            self._dropped["shut_down"] += 1
+            if self.successor is not None:
+                self.successor(span)
+            else:
+                self._dropped["shut_down"] += 1
         else:
             self._dropped["queue_full"] += 1
             if self._is_valuable(span) and self._evict():

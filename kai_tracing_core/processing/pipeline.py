@@ -305,14 +305,15 @@ class SpanPipeline:
         span._drop(0, len(span._attributes) - limit)
         span._attributes = dict(islice(span._attributes.items(), limit))
 
-    def forward(self, other: SpanPipeline) -> None:
-        """Hand what ends from now on to `other`, where it counts as started, too."""
+    def forward(self, other: SpanPipeline) -> Callable[[Span], None]:
+        """Hand what ends from now on to `other`, where it counts as started, too. Returns what does so."""
 
         def on_end(span: Span) -> None:
             other.started += 1
             other.on_end(span)
 
         self.on_end = on_end
+        return on_end
 
     def after_fork(self) -> None:
         """In a forked child: count from zero."""

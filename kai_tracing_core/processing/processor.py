@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -65,6 +65,9 @@ class SpanProcessor:
 
     trusted: ClassVar[bool] = False
     """Whether it never raises, so that nothing need stand between the span and it."""
+
+    successor: Callable[[Span], None] | None = None
+    """What takes the spans that come after the shutdown; without one they are dropped."""
 
     def on_start(self, span: Span, parent: TraceContext | None) -> None:
         """A recorded span started."""

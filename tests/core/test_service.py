@@ -230,12 +230,8 @@ def test_switching_under_load_loses_no_span() -> None:
             service.set_provider(providers[-1])
         stop.set()
         total = sum(future.result(30) for future in futures)
-    ended = sum(provider.stats().ended for provider in providers)
-    dropped = [provider.stats().dropped for provider in providers]
-    lost = sum(counts.get("shut_down", 0) for counts in dropped)
-    assert ended == total
-    # A thread may stand between having looked up where its span goes and the hand-over: one span each, counted.
-    assert lost <= 3 * 20
+    assert sum(provider.stats().ended for provider in providers) == total
+    assert not any("shut_down" in provider.stats().dropped for provider in providers)
     service.shutdown()
 
 
