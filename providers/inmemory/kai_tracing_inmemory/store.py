@@ -43,7 +43,10 @@ class SpanStore(SpanProcessor):
             if not span._flags & SAMPLED:
                 self._dropped["not_sampled"] += 1
             elif self._closed:
-                self._dropped["shut_down"] += 1
+                if self.successor is not None:
+                    self.successor(span)
+                else:
+                    self._dropped["shut_down"] += 1
             else:
                 if len(self._spans) == self._capacity:
                     self._dropped["capacity"] += 1
