@@ -114,16 +114,21 @@ class Call:
         reason = str(outcome.status_code) if isinstance(outcome, httpx.Response) else qualified_name(type(outcome))
         self._parent.add_event("retry", {"retry.reason": reason, "retry.delay": delay, "retry.attempt": attempt})
         self._attempt.end()
+        self._attempt = None  # so that closing its response is not the end of the call
 
     def end(self) -> None:
-        """The last attempt is over, and so is the call; later calls do nothing."""
+        """The attempt under way was the last one, and is over; without one, do nothing."""
+        if self._attempt is not None:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """The call is over, whether in an attempt or between two; later calls do nothing."""
         attempt, parent = self._attempt, self._parent
-        if attempt is None:
-            return
-        if parent is not None and attempt.span.status is SpanStatusCode.ERROR:
-            parent.set_attribute("error.type", attempt.span.attributes.get("error.type", "_OTHER"))
-            parent.set_status(SpanStatusCode.ERROR, attempt.span.status_message)
-        attempt.end()
+        if attempt is not None:
+            if parent is not None and attempt.span.status is SpanStatusCode.ERROR:
+                parent.set_attribute("error.type", attempt.span.attributes.get("error.type", "_OTHER"))
+                parent.set_status(SpanStatusCode.ERROR, attempt.span.status_message)
+            attempt.end()
         if parent is not None:
             parent.end()
 

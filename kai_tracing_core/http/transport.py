@@ -42,24 +42,30 @@ class TracingTransport(httpx.BaseTransport):
         """Send the request, perhaps more than once."""
         call = Call(self._tracer, request)
         try:
-            retry = self._retry
-            if retry is None or not retry.allows(request):
-                return self._attempt(call, request)
-            begun = monotonic()
-            outcome: httpx.Response | BaseException
-            try:
-                outcome = self._attempt(call, request)
-            except Exception as error:
-                outcome = error
-                if not retry.repeats(error):
-                    raise
-            else:
-                if not retry.repeats(outcome):
-                    return outcome
-            return self._repeat(Repetition(retry, call, request, outcome, begun), call, request)
+            response = self._send(call, request)
         except BaseException:
-            call.end()
+            call.give_up()
             raise
+        if response.is_closed:  # made in this process with its body, as mocks are: nobody will read or close it
+            call.end()
+        return response
+
+    def _send(self, call: Call, request: httpx.Request) -> httpx.Response:
+        retry = self._retry
+        if retry is None or not retry.allows(request):
+            return self._attempt(call, request)
+        begun = monotonic()
+        outcome: httpx.Response | BaseException
+        try:
+            outcome = self._attempt(call, request)
+        except Exception as error:
+            outcome = error
+            if not retry.repeats(error):
+                raise
+        else:
+            if not retry.repeats(outcome):
+                return outcome
+        return self._repeat(Repetition(retry, call, request, outcome, begun), call, request)
 
     def _repeat(self, repetition: Repetition, call: Call, request: httpx.Request) -> httpx.Response:
         def again(state: RetryCallState) -> None:
@@ -113,24 +119,30 @@ class AsyncTracingTransport(httpx.AsyncBaseTransport):
         """Send the request, perhaps more than once."""
         call = Call(self._tracer, request)
         try:
-            retry = self._retry
-            if retry is None or not retry.allows(request):
-                return await self._attempt(call, request)
-            begun = monotonic()
-            outcome: httpx.Response | BaseException
-            try:
-                outcome = await self._attempt(call, request)
-            except Exception as error:
-                outcome = error
-                if not retry.repeats(error):
-                    raise
-            else:
-                if not retry.repeats(outcome):
-                    return outcome
-            return await self._repeat(Repetition(retry, call, request, outcome, begun), call, request)
+            response = await self._send(call, request)
         except BaseException:
-            call.end()
+            call.give_up()
             raise
+        if response.is_closed:  # made in this process with its body, as mocks are: nobody will read or close it
+            call.end()
+        return response
+
+    async def _send(self, call: Call, request: httpx.Request) -> httpx.Response:
+        retry = self._retry
+        if retry is None or not retry.allows(request):
+            return await self._attempt(call, request)
+        begun = monotonic()
+        outcome: httpx.Response | BaseException
+        try:
+            outcome = await self._attempt(call, request)
+        except Exception as error:
+            outcome = error
+            if not retry.repeats(error):
+                raise
+        else:
+            if not retry.repeats(outcome):
+                return outcome
+        return await self._repeat(Repetition(retry, call, request, outcome, begun), call, request)
 
     async def _repeat(self, repetition: Repetition, call: Call, request: httpx.Request) -> httpx.Response:
         async def again(state: RetryCallState) -> None:
