@@ -22,6 +22,9 @@ class SpanStore(SpanProcessor):
 
     trusted: ClassVar[bool] = True
 
+    keep_open = False
+    """Whether it takes spans even after `shutdown`, because it is to outlive its provider."""
+
     def __init__(self, capacity: int = 10_000) -> None:
         self._spans: deque[Span] = deque(maxlen=capacity)
         self._capacity = capacity
@@ -32,6 +35,8 @@ class SpanStore(SpanProcessor):
     def _reset(self) -> None:
         # Reentrant, since a span may end in a signal handler or in __del__ while this thread holds the lock.
         self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._kept = 0
         self._dropped: Counter[str] = Counter()
 
@@ -53,10 +58,12 @@ class SpanStore(SpanProcessor):
                     self._kept -= 1
                 self._spans.append(span)
                 self._kept += 1
+                if self._waiting:
+                    self._changed.notify_all()
 
     def shutdown(self, timeout: float) -> bool:
         """Take no more spans. Those that are here can still be read."""
-        self._closed = True
+        self._closed = not self.keep_open
         return True
 
     def stats(self) -> Stats:
@@ -109,8 +116,7 @@ class SpanStore(SpanProcessor):
         """
         found = self.find(name, **criteria)
         if len(found) != 1:
-            wanted = ", ".join([repr(name)] * (name is not None) + [f"{key}={criteria[key]!r}" for key in criteria])
-            raise LookupError(f"{len(found)} spans match ({wanted}); there are:\n{self.tree()}")
+            raise LookupError(f"{len(found)} spans match {_wanted(name, criteria)}; there are:\n{self.tree()}")
         return found[0]
 
     def roots(self) -> list[Span]:
@@ -121,10 +127,34 @@ class SpanStore(SpanProcessor):
         """All traces, or one, as trees: `print(provider.tree())`."""
         return build_tree(self.find(trace_id=trace_id))
 
+    def wait_for(
+        self, name: str | Pattern[str] | None = None, *, count: int = 1, timeout: float = 5.0, **criteria: Any
+    ) -> list[Span]:
+        """The spans that are as described, as for `find`, once there are at least `count`.
+
+        Raises:
+            TimeoutError: there are fewer after `timeout` seconds; the message shows what there is.
+        """
+        with self._changed:
+            self._waiting += 1
+            try:
+                if self._changed.wait_for(lambda: len(self.find(name, **criteria)) >= count, timeout):
+                    return self.find(name, **criteria)
+            finally:
+                self._waiting -= 1
+            found = self.find(name, **criteria)
+            wanted = _wanted(name, criteria)
+        raise TimeoutError(f"{len(found)} of {count} spans match {wanted} after {timeout} s; there are:\n{self.tree()}")
+
     def clear(self) -> None:
         """Forget the finished spans."""
         with self._lock:
             self._spans.clear()
+
+
+def _wanted(name: str | Pattern[str] | None, criteria: Mapping[str, Any]) -> str:
+    parts = [repr(name)] * (name is not None) + [f"{key}={value!r}" for key, value in criteria.items()]
+    return f"({', '.join(parts)})"
 
 
 def _has(span: Span, wanted: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
 
-__all__ = ["SpanNode", "SpanTree", "build_tree", "find_roots"]
+__all__ = ["SpanNode", "SpanTree", "build_tree", "describe", "find_roots"]
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +64,7 @@ def _lines(root: SpanNode) -> Iterator[str]:
     pending = [(root, "", "")]
     while pending:
         node, first, rest = pending.pop()
-        yield first + _describe(node.span)
+        yield first + describe(node.span)
         last = len(node.children) - 1
         pending.extend(
             (child, rest + ("└─ " if index == last else "├─ "), rest + ("   " if index == last else "│  "))
@@ -72,7 +72,8 @@ def _lines(root: SpanNode) -> Iterator[str]:
         )
 
 
-def _describe(span: Span) -> str:
+def describe(span: Span) -> str:
+    """One line: name, kind, duration, and the status of what failed."""
     parts = [span.name]
     if span.kind is not SpanKind.INTERNAL:
         parts.append(span.kind.name)
