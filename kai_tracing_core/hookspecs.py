@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kai_tracing_core.sampling.base import Sampler
     from kai_tracing_core.settings import TracingSettings
     from kai_tracing_core.span import Span
+    from kai_tracing_core.telemetry.contract import TelemetryService
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -52,6 +53,14 @@ def kai_tracing_create_sampler(settings: TracingSettings, argument: str | None) 
 @hookspec(firstresult=True)
 def kai_tracing_create_propagator(settings: TracingSettings) -> Propagator | None:
     """Make the propagator that `TRACING_PROPAGATORS` names by the plugin's entry point in `kai_tracing.propagators`."""
+
+
+@hookspec(firstresult=True)
+def kai_tracing_create_telemetry(settings: TracingSettings) -> TelemetryService | None:
+    """Make a telemetry service that `TRACING_TELEMETRY` names by the plugin's entry point in `kai_tracing.telemetry`.
+
+    Called once, on the chosen plugins only. What it raises stops the start-up.
+    """
 
 
 @hookspec

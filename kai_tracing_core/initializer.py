@@ -87,7 +87,16 @@ def create(settings: TracingSettings) -> TracingProvider:
     )
     plugins.call_each(manager, "kai_tracing_configure", settings=settings, config=config)
     config.processors = [*config.processors, *_last_processors(manager, settings)]
-    return plugins.create_provider(settings, config, _propagator(settings))
+    provider = plugins.create_provider(settings, config, _propagator(settings))
+    if settings.telemetry or settings.log_events or settings.asyncio:
+        from kai_tracing_core.telemetry.setup import observe
+
+        try:
+            observe(provider, settings)
+        except ConfigurationError:
+            provider.shutdown(0)
+            raise
+    return provider
 
 
 def _resource(settings: TracingSettings) -> dict[str, AttributeValue]:

@@ -45,17 +45,21 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["providers", "samplers", "propagators", "plugins"]
+Kind = Literal["providers", "samplers", "propagators", "telemetry", "plugins"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 T = TypeVar("T")
 
-_EXTRAS = ("opentelemetry", "zipkin", "jaeger", "inmemory", "noop")
+_EXTRAS: dict[Kind, Sequence[str]] = {
+    "providers": ("opentelemetry", "zipkin", "jaeger", "inmemory", "noop"),
+    "telemetry": ("opentelemetry", "prometheus"),
+}
 _NOOP = EntryPoint("noop", "kai_tracing_core.noop:NoopProvider", f"{PROJECT}.providers")
 _SINGULAR: dict[Kind, str] = {
     "providers": "provider",
     "samplers": "sampler",
     "propagators": "propagation format",
+    "telemetry": "telemetry service",
     "plugins": "plugin",
 }
 
@@ -87,6 +91,11 @@ class Plugin:
         try:
             return self.source.load()
         except Exception as error:
+            if self.kind == "telemetry" and isinstance(error, ModuleNotFoundError):
+                raise ConfigurationError(
+                    f"the {self} needs {error.name}, which is not installed: "
+                    f'pip install "kai-tracing-core[{self.name}]"'
+                ) from error
             raise ConfigurationError(
                 f"the {self} cannot be imported: {type(error).__name__}: {error}. "
                 f"Repair or reinstall {self.distribution.partition(' ')[0]}, or choose another one."
@@ -157,7 +166,7 @@ def choose(kind: Kind, name: str, setting: str) -> Plugin:
 
 
 def _extras(kind: Kind) -> Sequence[str]:
-    return _EXTRAS if kind == "providers" else ()
+    return _EXTRAS.get(kind, ())
 
 
 def _install(kind: Kind, name: str) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from kai_tracing_core.settings import ProviderSettings, TracingSettings
+    from kai_tracing_core.telemetry.contract import TelemetryService
 
 __all__ = ["RecordingProvider", "TracingProvider"]
 
@@ -52,6 +53,9 @@ class TracingProvider(ABC):
 
     runtime: RuntimeContext
     """Where it keeps the current span."""
+
+    telemetry: Sequence[TelemetryService] = ()
+    """What its finished spans are reported to as metrics."""
 
     @classmethod
     def from_settings(cls, settings: TracingSettings, config: PipelineConfig, propagator: Propagator | None) -> Self:

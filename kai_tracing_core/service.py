@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMappi
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from kai_tracing_core import context as _context
 from kai_tracing_core.attributes import Attributes
@@ -26,6 +26,9 @@ from kai_tracing_core.running import trace_function
 from kai_tracing_core.span import Link, Span, SpanKind, SpanOptions, SpanResult, SpanStatusCode, Time
 from kai_tracing_core.span_parts import as_text
 from kai_tracing_core.trace_context import TraceContext
+
+if TYPE_CHECKING:
+    from kai_tracing_core.telemetry.contract import TelemetryService
 
 __all__ = ["TracingService", "tracing"]
 
@@ -65,6 +68,11 @@ class TracingService:
             self._initialize()
         provider = self._provider
         return provider if self._enabled and provider is not None else self._disabled
+
+    @property
+    def telemetry(self) -> Sequence[TelemetryService]:
+        """The telemetry services of `TRACING_TELEMETRY`, which are told of every span that ends."""
+        return self.provider.telemetry
 
     @property
     def enabled(self) -> bool:

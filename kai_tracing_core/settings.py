@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
@@ -164,6 +164,8 @@ class SpoolSettings(Section):
     )
 
 
+LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
 _MILLISECONDS = frozenset(("batch.delay", "batch.export_timeout"))
 
 
@@ -203,6 +205,25 @@ class TracingSettings(Section):
     )
     baggage_allowed_hosts: tuple[str, ...] | None = Field(
         default=None, description="Hosts that baggage may be sent to; any host unless set."
+    )
+    telemetry: tuple[str, ...] = Field(
+        default=(),
+        description="Where rate, errors and duration of operations are reported: `prometheus`, `opentelemetry`, "
+        "`inmemory`, or a plugin's.",
+    )
+    log_events: bool = Field(
+        default=False, description="Whether log records become events of the span that was current."
+    )
+    log_events_level: LogLevel = Field(default="WARNING", description="Level from which they do.")
+    asyncio: bool = Field(
+        default=False,
+        description="Whether spans say how long their asyncio task ran and waited, and what held up the event loop.",
+    )
+    asyncio_stall: PositiveFloat = Field(
+        default=0.1, description="Seconds without a pause from which a task's step is recorded as a stall."
+    )
+    asyncio_gc_pause: PositiveFloat = Field(
+        default=0.01, description="Seconds from which a garbage collection is recorded."
     )
     limits: LimitSettings = LimitSettings()
     batch: BatchSettings = BatchSettings()

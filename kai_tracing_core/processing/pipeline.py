@@ -105,9 +105,9 @@ class SpanPipeline:
         self.span_class = span_class
         self.non_recording_class = non_recording_class
 
-    def add_processor(self, processor: SpanProcessor) -> None:
-        """Have `processor` see every span from now on."""
-        self.processors += (processor,)
+    def add_processor(self, processor: SpanProcessor, *, first: bool = False) -> None:
+        """Have `processor` see every span from now on, after the others or before them."""
+        self.processors = (processor, *self.processors) if first else (*self.processors, processor)
         self._bind_processors()
 
     def _bind_processors(self) -> None:

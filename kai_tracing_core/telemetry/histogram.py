@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
-from kai_tracing_core.telemetry.contract import Exemplar
+from kai_tracing_core.telemetry.contract import Exemplar, Measurement
 
 __all__ = ["DURATION_BOUNDS", "Snapshot", "WeightedHistogram"]
 
@@ -16,35 +15,44 @@ DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2
 
 
 class Snapshot(NamedTuple):
-    """A histogram at one moment. There is one bucket more than bounds; an exemplar comes with its value."""
+    """A histogram at one moment.
+
+    `buckets` are not cumulated and one more than the bounds; an exemplar comes with its value. `total` is the
+    weighted sum of the values in seconds, `weight` the number of operations, `errors` of those that failed.
+    """
 
     buckets: tuple[float, ...]
     exemplars: tuple[tuple[float, Exemplar] | None, ...]
     total: float
     weight: float
+    errors: float
 
 
 class WeightedHistogram:
-    """Counts values into buckets of upper bounds, each with its weight; thread-safe."""
+    """Counts durations into the buckets of `DURATION_BOUNDS`, each with its weight; thread-safe."""
 
-    __slots__ = ("_bounds", "_buckets", "_exemplars", "_lock", "_total")
+    __slots__ = ("_buckets", "_errors", "_exemplars", "_lock", "_total")
 
-    def __init__(self, bounds: Sequence[float] = DURATION_BOUNDS) -> None:
-        self._bounds = bounds
-        self._buckets = [0.0] * (len(bounds) + 1)
-        self._exemplars: list[tuple[float, Exemplar] | None] = [None] * (len(bounds) + 1)
-        self._total = 0.0
-        self._lock = Lock()
+    def __init__(self) -> None:
+        self._buckets = [0.0] * (len(DURATION_BOUNDS) + 1)
+        self._exemplars: list[tuple[float, Exemplar] | None] = [None] * (len(DURATION_BOUNDS) + 1)
+        self._total = self._errors = 0.0
+        # Reentrant, since a span may end in a signal handler or in __del__ while this thread holds the lock.
+        self._lock = RLock()
 
-    def record(self, value: float, weight: float, exemplar: Exemplar) -> None:
-        """Count `value`, `weight` times; the exemplar is kept until the next one in the same bucket."""
-        index = bisect_left(self._bounds, value)
+    def record(self, measurement: Measurement) -> None:
+        """Count the measurement; its exemplar is kept until the next one in the same bucket."""
+        seconds, weight = measurement.seconds, measurement.weight
+        index = bisect_left(DURATION_BOUNDS, seconds)
         with self._lock:
             self._buckets[index] += weight
-            self._exemplars[index] = value, exemplar
-            self._total += value * weight
+            self._exemplars[index] = seconds, measurement.exemplar
+            self._total += seconds * weight
+            if measurement.error:
+                self._errors += weight
 
     def snapshot(self) -> Snapshot:
         """What was counted so far."""
         with self._lock:
-            return Snapshot(tuple(self._buckets), tuple(self._exemplars), self._total, sum(self._buckets))
+            buckets, exemplars = tuple(self._buckets), tuple(self._exemplars)
+            return Snapshot(buckets, exemplars, self._total, sum(buckets), self._errors)

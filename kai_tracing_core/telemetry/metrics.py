@@ -3,77 +3,150 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from threading import Lock
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import SpanProcessor
-from kai_tracing_core.span import Span, SpanStatusCode
-from kai_tracing_core.telemetry.contract import OTHER, Exemplar, Operation, TelemetryService
+from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
+from kai_tracing_core.telemetry.contract import (
+    OTHER,
+    OVERFLOW,
+    Exemplar,
+    HttpRequest,
+    Measurement,
+    Operation,
+    TelemetryService,
+)
 
-__all__ = ["SpanMetrics"]
+__all__ = ["CLIENT_ATTRIBUTES", "SERVER_ATTRIBUTES", "SpanMetrics"]
 
 logger = logging.getLogger(__name__)
 
-_STATUS_KEYS = ("http.response.status_code", "http.status_code")
+CLIENT_ATTRIBUTES = (
+    "http.request.method",
+    "server.address",
+    "server.port",
+    "http.response.status_code",
+    "error.type",
+    "network.protocol.version",
+)
+"""Attributes of `http.client.request.duration` (semantic conventions 1.44, "HTTP metrics")."""
+
+SERVER_ATTRIBUTES = (
+    "http.request.method",
+    "url.scheme",
+    "http.route",
+    "http.response.status_code",
+    "error.type",
+    "network.protocol.version",
+)
+"""Attributes of `http.server.request.duration`; not the address, which is whatever a client says in `Host`."""
+
+_BY_KIND = {SpanKind.CLIENT: CLIENT_ATTRIBUTES, SpanKind.SERVER: SERVER_ATTRIBUTES}
+_KINDS = {kind: kind.name.lower() for kind in SpanKind}
+_LONGEST = 255
 
 
 class SpanMetrics(SpanProcessor):
-    """Forwards every span that ends to telemetry services: rate, errors and duration of each operation.
+    """Forwards every recorded span that ends to telemetry services: rate, errors and duration of each operation.
 
     Spans are weighted by their adjusted count, so that the rates are those of all operations where only some are
-    sampled. At most `max_operations` different ones are told apart; what comes later is counted as `_other`.
+    sampled. At most `max_operations` different operations, and as many different HTTP requests, are told apart; what
+    comes later is counted as `_other`, and as `otel.metric.overflow`.
     """
 
     def __init__(self, services: Sequence[TelemetryService], *, max_operations: int = 2000) -> None:
-        self._services = tuple(services)
+        self.services = tuple(services)
         self._max_operations = max_operations
-        self._known: dict[tuple[object, ...], Operation] = {}
-        self._lock = Lock()
+        self._reset()
+        lifecycle.register_fork(self)
+
+    def _reset(self) -> None:
+        self._operations: dict[Operation, Operation] = {}
+        self._requests: dict[HttpRequest, HttpRequest] = {}
+
+    def after_fork(self) -> None:
+        """In a forked child: tell operations apart anew, as what counts them begins anew."""
+        self._reset()
 
     def on_end(self, span: Span) -> None:
         """Measure the span."""
-        operation = self._operation(span)
-        seconds = (span._end - span._start) / 1e9
-        exemplar = Exemplar(span.trace_id, span.span_id)
-        for service in self._services:
+        measurement = Measurement(
+            self._operation(span),
+            (span._end - span._start) / 1e9,
+            span.adjusted_count,
+            span._status == SpanStatusCode.ERROR,
+            Exemplar(span.trace_id, span.span_id, span._end / 1e9),
+            self._request(span),
+        )
+        for service in self.services:
             try:
-                service.record(operation, seconds, span.adjusted_count, exemplar)
+                service.record(measurement)
             except Exception:
                 logger.exception("%r raised; the span goes on", service)
 
     def _operation(self, span: Span) -> Operation:
-        status: object = None
-        for name in _STATUS_KEYS:
-            status = span._attributes.get(name, status)
-        key = (id(span.resource), span.name, span.kind, span._status, status)
-        operation = self._known.get(key)
-        if operation is None:
-            operation = _describe(span, status)
-            with self._lock:
-                if len(self._known) < self._max_operations:
-                    self._known[key] = operation
-                else:
-                    operation = operation._replace(name=OTHER)
-        return operation
+        service = _text(span.resource.get("service.name", "unknown_service"))
+        operation = Operation(service, _text(span.name), _KINDS[span._kind], _status_class(span))
+        known = self._operations.get(operation)
+        if known is not None:
+            return known
+        if len(self._operations) < self._max_operations:
+            return self._operations.setdefault(operation, operation)
+        return operation._replace(name=OTHER)
+
+    def _request(self, span: Span) -> HttpRequest | None:
+        attributes = span._attributes
+        names = _BY_KIND.get(span._kind)
+        if names is None or "http.request.method" not in attributes:
+            return None
+        request = HttpRequest(
+            span._kind is SpanKind.CLIENT,
+            tuple([(name, _plain(attributes[name])) for name in names if name in attributes]),
+        )
+        known = self._requests.get(request)
+        if known is not None:
+            return known
+        if len(self._requests) < self._max_operations:
+            return self._requests.setdefault(request, request)
+        return HttpRequest(request.is_client, OVERFLOW)
 
     def flush(self, timeout: float) -> bool:
         """Flush the services."""
-        flushed = [service.flush(timeout) for service in self._services]
+        flushed = [_guarded(service, timeout) for service in self.services]
         return all(flushed)
 
     def shutdown(self, timeout: float) -> bool:
         """Flush and close the services."""
         done = self.flush(timeout)
-        for service in self._services:
-            service.close()
+        for service in self.services:
+            try:
+                service.close()
+            except Exception:
+                logger.exception("%r raised while it was closed", service)
         return done
 
 
-def _describe(span: Span, status: object) -> Operation:
-    error = span._status == SpanStatusCode.ERROR
+def _guarded(service: TelemetryService, timeout: float) -> bool:
+    try:
+        return service.flush(timeout)
+    except Exception:
+        logger.exception("%r raised while it was flushed", service)
+        return False
+
+
+def _status_class(span: Span) -> str:
+    attributes: Mapping[str, Any] = span._attributes
+    status = attributes.get("http.response.status_code", attributes.get("http.status_code"))
     if isinstance(status, int) and 100 <= status < 600:
-        status_class = f"{status // 100}xx"
-    else:
-        status_class = "error" if error else "ok"
-    service = str(span.resource.get("service.name", "unknown_service"))
-    return Operation(service, span.name, span.kind.name.lower(), status_class, error)
+        return f"{status // 100}xx"
+    return "error" if span._status == SpanStatusCode.ERROR else "ok"
+
+
+def _text(value: object) -> str:
+    return str(value)[:_LONGEST]
+
+
+def _plain(value: object) -> str | int | bool:
+    return value if isinstance(value, int) else _text(value)
