@@ -107,6 +107,9 @@ class _Exchange(Served):
     async def send_message(self, message: Message) -> None:
         """Pass a message on, taking from it what the span wants to know."""
         kind = message["type"]
+        if hasattr(self, "_gone"):  # nobody sees that answer
+            await self.send(message)
+            return
         if kind == "http.response.body":
             await self._send(message)
             # The answer is complete, though background tasks may follow. After an error, its exception follows.

@@ -53,7 +53,7 @@ class ServerTracer:
 class Served:
     """One request and what is known of the answer to it."""
 
-    __slots__ = ("_find_route", "_name", "_request", "_tracer", "span", "status")
+    __slots__ = ("_find_route", "_request", "_route", "_tracer", "span", "status")
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Served:
     ) -> None:
         """`request` is the ASGI scope or the WSGI environment, of which `find_route` finds the route."""
         self._tracer = tracer
-        self._name = span.name
         self._request = request
         self._find_route = find_route
+        self._route: str | None = None
         self.span = span
         self.status = 0
 
@@ -78,6 +78,7 @@ class Served:
         self.status = status
         span, tracer = self.span, self._tracer
         if span.is_recording():
+            self._take_route()  # which Flask forgets before the response is closed
             for name, value in headers:
                 if name.lower() == length and (number := size(value)) is not None:
                     span.set_attribute("http.response.body.size", number)
@@ -101,14 +102,8 @@ class Served:
         """Say by which route and with which status the request was answered, and end the span; again, do nothing."""
         span = self.span
         if span.is_recording():
-            try:
-                route = self._find_route(self._request)
-            except Exception:
-                logger.debug("the route could not be found", exc_info=True)
-                route = None
-            if route is not None:
-                span.set_attribute("http.route", route)
-                span.update_name(f"{self._name} {route}")
+            if self._route is None:
+                self._take_route()
             status = self.status
             if status:
                 span.set_attribute("http.response.status_code", status)
@@ -116,3 +111,14 @@ class Served:
                     span.set_attribute("error.type", str(status))
                     span.set_status(SpanStatusCode.ERROR)
         span.end()
+
+    def _take_route(self) -> None:
+        try:
+            route = self._find_route(self._request)
+        except Exception:
+            logger.debug("the route could not be found", exc_info=True)
+            return
+        if route is not None:
+            self._route = route
+            self.span.set_attribute("http.route", route)
+            self.span.update_name(f"{self.span.name} {route}")

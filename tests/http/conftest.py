@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-import waitress.server
 from kai_tracing_inmemory import InMemoryProvider
+from werkzeug.serving import make_server
 
 from kai_tracing_core import Span, TracingService
 from kai_tracing_core.processing.pipeline import PipelineConfig
@@ -97,15 +97,16 @@ def serving(app: Any, **options: Any) -> Iterator[str]:
 
 @contextmanager
 def serving_wsgi(app: Any) -> Iterator[str]:
-    """A WSGI application behind waitress; the address."""
-    server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=2)
-    thread = threading.Thread(target=server.run)
+    """A WSGI application behind werkzeug's threaded server; the address."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.effective_port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.close()
+        server.shutdown()
         thread.join()
+        server.server_close()
 
 
 Serve = Callable[..., str]
