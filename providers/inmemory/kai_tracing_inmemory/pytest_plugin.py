@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,14 +45,19 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def tracing_spans(request: pytest.FixtureRequest) -> Iterator[CapturedSpans]:
     """The spans that the test makes through `tracing`, on whatever thread or task, with assertions about them."""
+    from kai_tracing_core.errors import ConfigurationError
     from kai_tracing_inmemory.capture import capture_spans
 
     options: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers("tracing"))):  # the nearest one has the last word
         if mark.args:
-            raise pytest.UsageError("@pytest.mark.tracing takes keywords only, such as fixed=True")
+            pytest.fail("@pytest.mark.tracing takes keywords only, such as fixed=True", pytrace=False)
         options.update(mark.kwargs)
-    with capture_spans(**options) as spans:
+    with ExitStack() as stack:
+        try:
+            spans = stack.enter_context(capture_spans(**options))
+        except ConfigurationError as error:
+            pytest.fail(f"@pytest.mark.tracing: {error}", pytrace=False)
         request.node.stash[_SPANS] = spans
         yield spans
 

@@ -17,9 +17,9 @@ _PARAMETER = re.compile(
       '(?:[^']|'')*'                                                   # a text of SQL
     | \b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b         # a UUID
     | \b(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{12,}\b                        # another id
-    | (?<![\w.])[-+]?\d+(?:\.\d+)?(?![\w.])                            # a number
+    | (?<![\w.:])[-+]?\d+(?:\.\d+)?(?![\w.])                           # a number, but no port
     | (?<==)[^&\s'"]+                                                  # the value of a query parameter
-    | %\(\w+\)s | %s | \$\d+ | :\w+\b(?!//)                            # what stands for a value already
+    | %\(\w+\)s | %s | \$\d+ | (?<![\w:]):[A-Za-z_]\w*                 # what stands for a value already
     """,
     re.VERBOSE,
 )

@@ -71,7 +71,7 @@ def compare(expected: Sequence[Line], nodes: Sequence[SpanNode], *, ordered: boo
 
 def title(span: Span) -> str:
     """The span's line without its attributes."""
-    parts = span.name.split()
+    parts = span.name.split() or ["''"]
     if span.kind is not SpanKind.INTERNAL:
         parts.append(span.kind.name)
     if span.status is SpanStatusCode.ERROR:
@@ -112,10 +112,22 @@ def _braces(attributes: Mapping[str, Any] | None) -> str:
     return " {" + ", ".join(f"{key!r}: {show(value)}" for key, value in attributes.items()) + "}"
 
 
+def _writable(value: Any) -> Any:
+    """The value, or `...` where it is nothing that `parse` reads back, as not-a-number is."""
+    try:
+        return value if ast.literal_eval(repr(plain(value))) == plain(value) else ...
+    except ValueError:
+        return ...
+
+
 def _render(nodes: Sequence[SpanNode], attributes: Collection[str], depth: int) -> Iterator[str]:
     for node in nodes:
-        shown = {key: value for key, value in node.span.attributes.items() if key in attributes or "*" in attributes}
-        yield _INDENT * depth + title(node.span) + _braces(dict(sorted(shown.items())) or None)
+        shown = {
+            key: _writable(value)
+            for key, value in sorted(node.span.attributes.items())
+            if key in attributes or "*" in attributes
+        }
+        yield _INDENT * depth + title(node.span) + _braces(shown or None)
         yield from _render(node.children, attributes, depth + 1)
 
 
