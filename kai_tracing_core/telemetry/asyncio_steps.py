@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _FRAMES = 32
 _CHARACTERS = 4000
+_LONGEST_WAIT = 60.0
 
 
 class Watcher(Protocol):
@@ -299,7 +300,8 @@ class _Watch:
             starts = self._starts()
             if starts == seen and not any(step.task for step in list(self._steps.values())):
                 self.sleeps = True
-                if self._starts() == starts:  # what began before the line above has not rung
+                # What began, and who left, before the line above has not rung, or in vain.
+                if self._starts() == starts and self.watchers:
                     self._bell.acquire()
                 self.sleeps = False
             seen = starts
@@ -309,7 +311,7 @@ class _Watch:
 
     def _look(self) -> float:
         """Sample what stalls. Returns the seconds until the next step may have become a stall."""
-        wait = self.stall
+        wait = min(self.stall, _LONGEST_WAIT)
         for step in list(self._steps.values()):
             started = step.started
             if step.task is None or step.sampled == started:

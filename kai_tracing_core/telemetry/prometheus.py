@@ -101,8 +101,13 @@ def _label(value: object) -> str:
 
 
 def _add(family: HistogramMetricFamily, labels: Sequence[str], snapshot: Snapshot) -> None:
+    # OpenMetrics wants whole numbers ("Histogram"); rounded sums grow as steadily as the sums themselves.
     buckets: list[Any] = [
-        (bound, count, at and Exemplar({"trace_id": at[1].trace_id, "span_id": at[1].span_id}, at[0], at[1].time))
+        (
+            bound,
+            round(count),
+            at and Exemplar({"trace_id": at[1].trace_id, "span_id": at[1].span_id}, at[0], at[1].time),
+        )
         for bound, count, at in zip(_BOUNDS, accumulate(snapshot.buckets), snapshot.exemplars, strict=True)
     ]
     family.add_metric(labels, buckets, snapshot.total)
