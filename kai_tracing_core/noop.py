@@ -38,7 +38,11 @@ class _NoopSpan(NonRecordingSpan):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+        end_time: Time | None = None,
     ) -> None:
         pass
 

@@ -113,7 +113,7 @@ class Span:
     _outer_baggage: Mapping[str, str]  # the one to put back; unset where nothing was carried
     _record_exception: bool
     _scope: Scope | None
-    _sink: SpanSink
+    _sink: Any  # a SpanSink; None where nothing is recorded
     _previous: Any  # INACTIVE, then the token of `context.CURRENT` while it is current, then RESTORED
     _open: bool  # deleted by whoever ends the span first, which is atomic
 
@@ -211,18 +211,7 @@ class Span:
 
     def end(self, end_time: Time | None = None) -> None:
         """End the span, now or at `end_time`, and put back what was current before it. Later calls do nothing."""
-        try:
-            del self._open
-        except AttributeError:
-            return
-        sink = self._sink
-        if self._previous is not INACTIVE:
-            self._deactivate()
-        end = sink.clock() if end_time is None else as_nanoseconds(end_time, sink.clock)
-        if sink.on_ending is not None:
-            sink.on_ending(self)
-        self._end = end if end > self._start else self._start  # noqa: FURB136 - calling max costs 3 % of a span
-        sink.on_end(self)
+        self.__exit__(None, None, None, end_time)
 
     def _activate(self) -> None:
         """Make this the current span until `_deactivate`."""
@@ -252,18 +241,45 @@ class Span:
 
     def __enter__(self) -> Self:
         if self._previous is INACTIVE:
-            self._activate()
+            if self._carried is None:  # _activate in short
+                self._previous = set_current(self)
+            else:
+                self._activate()
         return self
 
+    # All of `end` is here and not the other way round: the call would cost a `with` block 4 % of a span.
     def __exit__(
         self,
         kind: type[BaseException] | None,
         exception: BaseException | None,
         trace: TracebackType | None,
+        end_time: Time | None = None,
     ) -> None:
         if exception is not None:
             self._fail(exception)
-        self.end()
+        try:
+            del self._open
+        except AttributeError:
+            return
+        if get_current() is self and self._carried is None:  # _deactivate in short
+            try:
+                reset_current(self._previous)
+                self._previous = RESTORED
+            except TypeError:  # made current by `use_context`, which puts back what was before
+                pass
+            except ValueError:
+                self._deactivate()
+        elif self._previous is not INACTIVE:
+            self._deactivate()
+        sink = self._sink
+        if sink is None:
+            self._end = 1
+            return
+        end = sink.clock() if end_time is None else as_nanoseconds(end_time, sink.clock)
+        if sink.on_ending is not None:
+            sink.on_ending(self)
+        self._end = end if end > self._start else self._start  # noqa: FURB136 - calling max costs 3 % of a span
+        sink.on_end(self)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -390,7 +406,7 @@ class Span:
     @property
     def resource(self) -> Mapping[str, AttributeValue]:
         """The attributes of the process that made the span, `service.name` among them."""
-        return self._sink.resource
+        return self._sink.resource  # type: ignore[no-any-return]  # see _sink
 
     @property
     def scope(self) -> Scope | None:
@@ -462,6 +478,7 @@ class NonRecordingSpan(Span):
         span._previous = INACTIVE
         span._weight = context._weight
         span._message = span._scope = None
+        span._sink = None
         span._open = True
         return span
 
@@ -498,16 +515,6 @@ class NonRecordingSpan(Span):
 
     def _fail(self, exception: BaseException) -> None:
         """Do nothing."""
-
-    def end(self, end_time: Time | None = None) -> None:
-        """Put back what was current before it. Later calls do nothing."""
-        try:
-            del self._open
-        except AttributeError:
-            return
-        if self._previous is not INACTIVE:
-            self._deactivate()
-        self._end = 1
 
     @property
     def attributes(self) -> Mapping[str, AttributeValue]:

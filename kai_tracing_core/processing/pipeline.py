@@ -15,7 +15,7 @@ from time import time_ns
 from typing import Any, TypeVar
 
 from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits
-from kai_tracing_core.context import INACTIVE, RuntimeContext, get_current, resolve
+from kai_tracing_core.context import INACTIVE, RuntimeContext, get_current, resolve, set_current
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.ids import IdGenerator, RandomIds
@@ -79,6 +79,7 @@ class SpanPipeline:
     def __init__(self, config: PipelineConfig, sink: SpanProcessor) -> None:
         self.resource = config.resource
         self.limits = config.limits
+        self._max_attributes = config.limits.attributes
         self.clock = config.clock
         self.sampler = config.sampler
         self.sink = sink
@@ -145,7 +146,7 @@ class SpanPipeline:
         if given is None:
             given = self._get_current()
             if given is not None and given._end:
-                given = resolve(given)
+                given = self._resolve_current(given)
         elif isinstance(given, Span):
             carried = given._carried
         elif isinstance(given, TraceContext):
@@ -212,25 +213,34 @@ class SpanPipeline:
         span._trace_state = state
         span._weight = weight
         span._carried = carried
-        try:
-            span._attributes = {**attributes} if attributes else {}
-        except Exception:
-            span._attributes = as_mapping(attributes)
         span._events = span._links = span._message = span._dropped = None
+        if attributes:
+            try:
+                span._attributes = {**attributes}
+            except Exception:
+                span._attributes = as_mapping(attributes)
+            if len(span._attributes) > self._max_attributes:
+                self._truncate(span)
+        else:
+            span._attributes = {}
         span._status = span._end = 0
         span._previous = INACTIVE
         span._record_exception = record_exception
         span._scope = scope
         span._sink = self
         span._open = True
-        if len(span._attributes) > self.limits.attributes:
-            self._truncate(span)
         if links:
             self._link(span, links)
         span._start = self.clock() if start_time is None else as_nanoseconds(start_time, self.clock)
         if self._on_start is not None:
             self._on_start(span, given)
         return span
+
+    def _resolve_current(self, ended: Any) -> Any:
+        current = resolve(ended)
+        if self._get_current is get_current:  # so that the token of the span that starts keeps no ended one alive
+            set_current(current)
+        return current
 
     def _request(
         self,
@@ -287,7 +297,7 @@ class SpanPipeline:
         span._trace_state = state
         span._carried = carried
         span._previous = INACTIVE
-        span._weight = span._scope = None
+        span._weight = span._scope = span._sink = None
         span._parent_id = span._start = span._end = span._status = 0
         span._open = True
         return span

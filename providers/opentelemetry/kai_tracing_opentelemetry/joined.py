@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, ClassVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
@@ -37,6 +38,9 @@ from kai_tracing_opentelemetry.runtime import (
     to_span_context,
     to_trace_context,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["JoinedProvider", "JoinedSpan"]
 
@@ -126,8 +130,20 @@ class JoinedSpan(Span):
         self.name = name
         self.wrapped.update_name(name)
 
-    def end(self, end_time: Time | None = None) -> None:
-        """End the span, now or at `end_time`, and put back what was current before it."""
+    def __enter__(self) -> Self:
+        if self._previous is INACTIVE:
+            self._activate()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+        end_time: Time | None = None,
+    ) -> None:
+        if exception is not None:
+            self._fail(exception)
         try:
             del self._open
         except AttributeError:

@@ -8,7 +8,7 @@ To code that uses `opentelemetry.trace` they are `opentelemetry.trace.Span`; wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span as ApiSpan
@@ -36,6 +36,9 @@ from kai_tracing_opentelemetry.runtime import (
     to_span_context,
     to_trace_context,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["OpenTelemetryNonRecordingSpan", "OpenTelemetrySpan"]
 
@@ -83,6 +86,11 @@ class _InContext(Span):
         return to_span_context(
             TraceContext(self._trace_id, self._parent_id, self._flags, self._trace_state, is_remote=remote)
         )
+
+    def __enter__(self) -> Self:
+        if self._previous is INACTIVE:
+            self._activate()
+        return self
 
     def _activate(self) -> None:
         before = get_context()
