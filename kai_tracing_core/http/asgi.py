@@ -60,7 +60,7 @@ class TracingMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         tracer = self._tracer
-        if scope["type"] not in ("http", "websocket") or SPAN in scope or tracer.excludes(scope["path"]):
+        if scope["type"] not in ("http", "websocket") or _has_span(scope) or tracer.excludes(scope["path"]):
             await self.app(scope, receive, send)
             return
         attributes, name, headers = _request_attributes(scope)
@@ -137,6 +137,11 @@ class _Exchange(Served):
     def is_disconnect(self, error: Exception) -> bool:
         """Whether the error only says that the client has gone, which is no failure of the server's."""
         return hasattr(self, "_gone") and (isinstance(error, OSError) or type(error).__name__ in _DISCONNECTS)
+
+
+def _has_span(scope: Scope) -> bool:
+    """Whether the request has its span: of another middleware, or of FastAPI's own telemetry through OpenTelemetry."""
+    return SPAN in scope or getattr(scope.get("fastapi.telemetry"), "span", None) is not None
 
 
 def _request_attributes(scope: Scope) -> tuple[dict[str, Any], str, Carrier]:

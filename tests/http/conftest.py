@@ -50,6 +50,11 @@ class Recorded(SpanProcessor):
             assert self._changed.wait_for(lambda: any(s.name == name for s in self._spans), 10), self._spans
             return next(span for span in self._spans if span.name == name)
 
+    def so_far(self) -> list[Span]:
+        """Those that there are."""
+        with self._changed:
+            return list(self._spans)
+
     def clear(self) -> None:
         """Forget them."""
         with self._changed:

@@ -12,6 +12,7 @@ from typing import Any
 import fastapi
 import httpx
 import pytest
+from kai_tracing_opentelemetry.tracer import TracerProvider
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
@@ -386,6 +387,22 @@ def test_fastapi(service: TracingService, serve: Serve, recorded: Recorded) -> N
     ]
     assert [span.attributes["http.response.status_code"] for span in requests] == [200, 200, 200, 422]
     assert next(span for span in spans if span.name == "in a thread").parent_id == requests[0].span_id
+
+
+def test_fastapi_with_telemetry_of_its_own(service: TracingService, serve: Serve, recorded: Recorded) -> None:
+    """Where FastAPI itself makes the request's span, through OpenTelemetry's API, the middleware makes none."""
+    app = fastapi.FastAPI(telemetry={"tracer_provider": TracerProvider(service.provider)})
+
+    @app.get("/users/{user}")
+    async def user(user: int) -> None:
+        with service.span("inner"):
+            pass
+
+    app.add_middleware(TracingMiddleware, service=service)
+    httpx.get(f"{serve(app)}/users/7")
+    request = recorded.wait_for("GET /users/{user}")
+    assert recorded.wait_for("inner").trace_id == request.trace_id
+    assert [span.name for span in recorded.so_far() if span.kind is SpanKind.SERVER] == [request.name]
 
 
 def test_application_root(shop: Shop, serve: Serve, recorded: Recorded) -> None:
