@@ -95,7 +95,7 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
     """Every setting of a model (`type`, `batch.delay`) with its field, those of nested sections in their place."""
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
+        if _is_section(kind):
             yield from fields(kind, f"{prefix}{name}.")
         else:
             yield prefix + name, field
@@ -172,14 +172,19 @@ def core_leaves(model: type[TracingSettings], sources: Sources) -> Leaves:
     return _gather_resource(leaves)
 
 
+def _is_section(annotation: Any) -> typing.TypeGuard[type[Section]]:
+    # On Python 3.10 `dict[str, str]` passes for a type.
+    return typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, Section)
+
+
 def _sections(model: type[BaseModel], prefix: str = "") -> dict[str, bool]:
     """By setting of the core, whether it consists of others."""
     found: dict[str, bool] = {}
     for name, field in model.model_fields.items():
         kind = field.annotation
-        found[prefix + name] = nested = isinstance(kind, type) and issubclass(kind, Section)
-        if nested:
-            found.update(_sections(typing.cast("type[Section]", kind), f"{prefix}{name}."))
+        found[prefix + name] = _is_section(kind)
+        if _is_section(kind):
+            found.update(_sections(kind, f"{prefix}{name}."))
     return found
 
 
