@@ -107,26 +107,28 @@ class SpanAssertions:
         """
         __tracebackhide__ = True
         wanted: dict[str, Any] = {"kind": kind, "status": status, "parent": parent}
-        parents = {(span.trace_id, span.span_id): span for span in self.spans}
-        near: list[tuple[float, Span, list[str]]] = []
-        for span in self.spans:
+        spans = self.spans
+        parents = {(span.trace_id, span.span_id): span for span in spans}
+
+        def differences(span: Span) -> list[str]:
             found = parents.get((span.trace_id, span.parent_id or ""))
-            differences = [
+            return [
                 *_differing(wanted, span),
                 *_differing_attributes(attributes or {}, span),
                 *_differing_parent(parent, span, found),
             ]
-            likeness = _likeness(name, span.name)
-            if likeness == 1.0 and not differences:
+
+        for span in spans:
+            if _is_named(name, span.name) and not differences(span):
                 return span
-            near.append((len(differences) + 5 * (1 - likeness), span, differences))
         message = [f"no span {_described(name, attributes, wanted)}"]
-        if near:
-            _, span, differences = min(near, key=lambda item: item[0])
-            message.append(f"nearest: {span.name!r}")
-            if _likeness(name, span.name) < 1.0:
-                message.append(f"  name: expected {_text(name)}, is {span.name!r}")
-            message += [f"  {difference}" for difference in differences]
+        if spans:
+            # A right name outweighs what else may be right.
+            nearest = min(spans, key=lambda span: len(differences(span)) - 5 * _likeness(name, span.name))
+            message.append(f"nearest: {nearest.name!r}")
+            if not _is_named(name, nearest.name):
+                message.append(f"  name: expected {_text(name)}, is {nearest.name!r}")
+            message += [f"  {difference}" for difference in differences(nearest)]
         raise AssertionError("\n".join([*message, *self._all()]))
 
     def assert_no_span(self, name: str | Pattern[str], **criteria: Any) -> None:
@@ -192,14 +194,17 @@ def _pattern(name: str | Pattern[str] | None) -> str | Pattern[str] | None:
     return snapshots.text_pattern(name, "*") if isinstance(name, str) and "*" in name else name
 
 
+def _is_named(wanted: str | Pattern[str], name: str) -> bool:
+    pattern = _pattern(wanted)
+    return wanted == name if isinstance(pattern, str) or pattern is None else pattern.search(name) is not None
+
+
 def _likeness(wanted: str | Pattern[str], name: str) -> float:
     """1.0 for a name that is the one wanted, else how near it is to it."""
-    pattern = _pattern(wanted)
-    if isinstance(pattern, str):
-        return 1.0 if pattern == name else min(0.99, difflib.SequenceMatcher(None, pattern, name).ratio())
-    if pattern is None or pattern.search(name):
+    if _is_named(wanted, name):
         return 1.0
-    return min(0.99, difflib.SequenceMatcher(None, str(wanted).replace("*", ""), name).ratio())
+    text = wanted.replace("*", "") if isinstance(wanted, str) else wanted.pattern
+    return 0.99 * difflib.SequenceMatcher(None, text, name).ratio()
 
 
 def _differing(wanted: Mapping[str, Any], span: Span) -> Iterator[str]:
@@ -234,7 +239,7 @@ def _differing_parent(
     elif isinstance(wanted, Span):
         right = (span.trace_id, span.parent_id) == (wanted.trace_id, wanted.span_id)
     else:
-        right = found is not None and _likeness(wanted, found.name) == 1.0
+        right = found is not None and _is_named(wanted, found.name)
     if not right:
         yield f"parent: expected {_parent(wanted)}, is {_parent(found) if found else _unknown_parent(span)}"
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kai_tracing_core.context import BAGGAGE, CURRENT, EMPTY_BAGGAGE
+from kai_tracing_core.errors import ConfigurationError
 from kai_tracing_core.hookspecs import hookimpl
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import SpanProcessor
@@ -47,6 +48,12 @@ class CapturedSpans(SpanAssertions):
         if isinstance(provider, RecordingProvider) and provider not in self._watched:
             self._watched.append(provider)
             provider.pipeline.add_processor(_Watch(self._running, self.store))
+
+    def leave_context(self) -> None:
+        """Have nothing current in this thread, wherever the providers that were captured keep it."""
+        for provider in self._watched:
+            provider.runtime.attach(None)
+            provider.runtime.set_baggage(EMPTY_BAGGAGE)
 
     def report(self) -> str:
         """The trees for people, with durations, and what has not ended."""
@@ -100,9 +107,7 @@ def capture_spans(
     try:
         yield captured
     finally:
-        inside = service.provider
-        inside.runtime.attach(None)
-        inside.runtime.set_baggage(EMPTY_BAGGAGE)
+        captured.leave_context()
         TracingService.shutdown(service, _SHUTDOWN_TIMEOUT)
         provider.shutdown(_SHUTDOWN_TIMEOUT)
         vars(service).update(before)
@@ -124,7 +129,9 @@ def _provider(plugin: _Fixed | None, settings: dict[str, Any]) -> InMemoryProvid
 
     provider = create(TracingSettings(type="inmemory", **settings))
     if not isinstance(provider, InMemoryProvider):
-        raise TypeError(f"the provider 'inmemory' is {type(provider).__name__}, which keeps no spans to capture")
+        raise ConfigurationError(
+            f"the provider 'inmemory' is {type(provider).__name__}, which keeps no spans to capture"
+        )
     return provider
 
 

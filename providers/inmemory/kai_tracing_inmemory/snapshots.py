@@ -99,7 +99,7 @@ def _parse_line(row: str) -> Line:
     for brace in re.finditer(r" \{", row):
         try:
             attributes = ast.literal_eval(row[brace.start() + 1 :])
-        except (SyntaxError, ValueError):  # a name with a brace in it
+        except (SyntaxError, TypeError, ValueError):  # a name with a brace in it
             continue
         if isinstance(attributes, dict):
             return Line(" ".join(row[: brace.start()].split()), attributes)

@@ -182,6 +182,17 @@ def test_no_attributes(shop: CapturedSpans) -> None:
         ]
 
 
+def test_names_with_braces() -> None:
+    """Braces in a name are attributes only where they are a Python dictionary."""
+    with capture_spans() as spans:
+        for name in ("GET /{id}", "format {id}", "odd {[]: 1}", "two {a} {b}", ""):
+            tracing.span(name, attributes={"a": [1, float("nan")]} if name else {}).end()
+        spans.assert_tree("GET /{id}\nformat {id} {'a': ...}\nodd {[]: 1}\ntwo {a} {b} {'a': ...}\n''")
+        spans.clear()
+        tracing.span("format {id}").end()
+        spans.assert_tree("format {id} {}")
+
+
 def test_any_order(shop: CapturedSpans) -> None:
     """With `ordered=False` siblings go with the lines that fit, whichever come first."""
     lines = """

@@ -12,6 +12,7 @@ from kai_tracing_inmemory import InMemoryProvider, capture_spans
 
 from kai_tracing_core import ConfigurationError, TracingService, initialize_tracing, tracing
 from kai_tracing_core.noop import NoopProvider
+from kai_tracing_core.plugins import register_plugin, unregister_plugin
 
 
 def test_what_was_configured_is_in_effect_again() -> None:
@@ -190,6 +191,16 @@ def test_wrong_settings() -> None:
         pass
     assert vars(tracing) == before
     assert TracingService(InMemoryProvider()).span("random").trace_id != f"{1:032x}"
+
+
+def test_another_provider_of_the_same_name() -> None:
+    """Where somebody else's is registered as `inmemory` there is nothing to capture from; that is said."""
+    register_plugin(NoopProvider, name="inmemory", kind="providers")
+    try:
+        with pytest.raises(ConfigurationError, match="keeps no spans"), capture_spans(service_name="shop"):
+            pass
+    finally:
+        unregister_plugin("inmemory", "providers")
 
 
 def test_other_threads_never_find_the_service_without_a_provider() -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from kai_tracing_inmemory.pytest_plugin import _file_name
 
+from kai_tracing_core.processing.otlp import _messages
 from kai_tracing_core.sampling.recording import read_recording
 
 pytest_plugins = ["pytester"]
 
 # What other plugins of the environment print or time is not this plugin's.
-ALONE = ("-pno:cacheprovider", "-pno:timeout", "-pno:xdist", "-pno:anyio")
+QUIET = ("-pno:cacheprovider", "-pno:timeout", "-pno:hypothesispytest")
+ALONE = (*QUIET, "-pno:xdist", "-pno:anyio")
 
 FAILING = """
     from kai_tracing_core import tracing, SpanKind
@@ -198,6 +201,15 @@ def test_saving(pytester: pytest.Pytester) -> None:
     assert sorted(span.name for span in read_recording(recording)) == ["checkout", "load cart"]
 
 
+def test_saving_without_protobuf(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where opentelemetry-proto is not installed there is the text alone."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.trace.v1", None)
+    _messages.cache_clear()
+    pytester.makepyfile(test_shop=FAILING)
+    pytester.runpytest(*ALONE, "--tracing-save-dir", "traces")
+    assert [path.name for path in (pytester.path / "traces").iterdir()] == ["test_shop.py.test_checkout.txt"]
+
+
 def test_saving_as_configured(pytester: pytest.Pytester) -> None:
     """The ini option is relative to the root directory; where nothing can be written the report says so."""
     pytester.makeini("[pytest]\ntracing_save_dir = traces/failed")
@@ -327,7 +339,7 @@ def test_several_processes(pytester: pytest.Pytester) -> None:
             tracing_spans.assert_tree(f"operation {number}")
             assert number != 5
     """)
-    result = pytester.runpytest_subprocess(*ALONE[:2], "-n", "2", "--tracing-save-dir", "traces")
+    result = pytester.runpytest_subprocess(*QUIET, "-n", "2", "--tracing-save-dir", "traces")
     result.assert_outcomes(passed=7, failed=1)
     first, *saved = sections(result.stdout.str())
     assert first == "operation 5  0.00 ms"
@@ -359,6 +371,7 @@ def test_spans_of_opentelemetry(pytester: pytest.Pytester) -> None:
             with tracing.span("ours"), tracer.start_as_current_span("theirs"), tracing.span("ours again"):
                 pass
             tracing_spans.assert_tree("ours\\n  theirs\\n    ours again")
+            tracing_spans.assert_span("ours", parent=None)
             tracing.start_span("left open")
     """)
     pytester.runpytest_subprocess(*ALONE).assert_outcomes(passed=2)
