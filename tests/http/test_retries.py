@@ -239,3 +239,26 @@ def test_without_retries(call: Calls, recorded: Recorded, site: Site) -> None:
     [response] = call(recorded.service, ("GET", site.url), retry=None)
     assert response.status_code == 503
     recorded.one()
+
+
+def test_behind_the_applications_own_provider(site: Site) -> None:
+    """Where a TracerProvider of the application's own makes the spans, which cannot be moved, all are in one trace."""
+    from kai_tracing_opentelemetry.joined import JoinedProvider
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept = InMemorySpanExporter()
+    own = TracerProvider(shutdown_on_exit=False)
+    own.add_span_processor(SimpleSpanProcessor(kept))
+    service = TracingService(JoinedProvider(own))
+    site.script.append(503)
+    [response] = call_sync(service, ("GET", site.url), retry=QUICK)
+    assert response.status_code == 200
+    first, second, parent = sorted(kept.get_finished_spans(), key=lambda span: span.end_time)
+    assert {span.context.trace_id for span in (first, second)} == {parent.context.trace_id}
+    assert parent.parent.span_id == first.context.span_id
+    assert second.parent.span_id == parent.context.span_id
+    assert [event.attributes["retry.reason"] for event in parent.events] == ["503"]
+    service.shutdown()
+    own.shutdown()
