@@ -66,16 +66,21 @@ _SINGULAR: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin that can be chosen by its `name`; not yet imported."""
+    """One plugin that can be chosen by its `name`; not yet imported.
+
+    `source` is its entry point or, where it is not `installed`, what the application registered.
+    """
 
     kind: Kind
     name: str
-    source: EntryPoint | object
+    source: Any
+    # Entry points may also be those of the importlib_metadata backport, which takes over once it is imported.
+    installed: bool = True
 
     @property
     def distribution(self) -> str:
         """The installed distribution that brings it, with its version; says so where it was registered in-process."""
-        if not isinstance(self.source, EntryPoint):
+        if not self.installed:
             return "(registered by the application)"
         dist = self.source.dist
         return f"{dist.metadata['Name']} {dist.version}" if dist is not None else "kai-tracing-core (built in)"
@@ -86,7 +91,7 @@ class Plugin:
         Raises:
             ConfigurationError: that fails; the message names the distribution and the cause.
         """
-        if not isinstance(self.source, EntryPoint):
+        if not self.installed:
             return self.source
         try:
             return self.source.load()
@@ -102,7 +107,7 @@ class Plugin:
             ) from error
 
     def __str__(self) -> str:
-        of = "of " if isinstance(self.source, EntryPoint) else ""
+        of = "of " if self.installed else ""
         return f"{_SINGULAR[self.kind]} {self.name!r} {of}{self.distribution}"
 
 
@@ -125,7 +130,11 @@ def unregister_plugin(name: str, kind: Kind = "plugins") -> None:
 
 def find(kind: Kind) -> list[Plugin]:
     """All plugins of a kind by name, without importing them. A name may be there twice: two distributions have it."""
-    own = {name: Plugin(kind, name, plugin) for (its_kind, name), plugin in _registered.items() if its_kind == kind}
+    own = {
+        name: Plugin(kind, name, plugin, installed=False)
+        for (its_kind, name), plugin in _registered.items()
+        if its_kind == kind
+    }
     # By distribution, since two entry points that say the same are equal whoever has them.
     installed = {
         (point.name, point.value, point.dist.metadata["Name"] if point.dist else ""): Plugin(kind, point.name, point)
@@ -159,8 +168,9 @@ def choose(kind: Kind, name: str, setting: str) -> Plugin:
             f"{setting}: the {_SINGULAR[kind]} {name!r} is installed twice, by {owners}. Uninstall one of them."
         )
     known = list(dict.fromkeys(plugin.name for plugin in found))
+    others = [other for other in (*known, *_extras(kind)) if other != name]
     raise ConfigurationError(
-        f"{setting}: no {_SINGULAR[kind]} {name!r} is installed.{did_you_mean(name, [*known, *_extras(kind)])} "
+        f"{setting}: no {_SINGULAR[kind]} {name!r} is installed.{did_you_mean(name, others)} "
         f"Installed: {', '.join(known) or 'none'}.{_install(kind, name)}"
     )
 

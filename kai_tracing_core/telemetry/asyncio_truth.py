@@ -71,9 +71,9 @@ class AsyncioTruth(SpanProcessor):
         span.set_attribute(WAITING, round(max(0.0, now - mark.started - running), 6))
         step = asyncio_steps.current_step()
         if step is not None and not step.reported and step.task is mark.task:
-            # The innermost span that was there for the whole stall gets it, and ends first.
-            seconds = now - max(step.started, mark.started)
-            if seconds >= self.stall:
+            # The innermost span that was there for most of the stall gets it, and ends first.
+            seconds = now - step.started
+            if seconds >= self.stall and now - mark.started >= seconds / 2:
                 step.reported = True
                 _add_stall(span, step, seconds)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kai_tracing_core.settings import TracingSettings
 
-__all__ = ["OTHER", "OVERFLOW", "Exemplar", "HttpRequest", "Measurement", "Operation", "TelemetryService"]
+__all__ = ["OTHER", "OVERFLOW", "HttpRequest", "Measurement", "Operation", "TelemetryService"]
 
 OTHER = "_other"
 """The name of every operation beyond the bound on distinct ones."""
@@ -48,22 +48,20 @@ class HttpRequest(NamedTuple):
         return f"http.{'client' if self.is_client else 'server'}.request.duration"
 
 
-class Exemplar(NamedTuple):
-    """A span that a measurement came from: what a chart links to. `time` is in seconds since the epoch."""
-
-    trace_id: str
-    span_id: str
-    time: float
-
-
 class Measurement(NamedTuple):
-    """One span that ended. `weight`, its adjusted count, is how many operations it stands for."""
+    """One span that ended, at `time` in nanoseconds since the epoch.
+
+    `weight`, its adjusted count, is how many operations it stands for. The ids, as integers, make it an exemplar: what
+    a chart links to.
+    """
 
     operation: Operation
     seconds: float
     weight: float
     error: bool
-    exemplar: Exemplar
+    trace_id: int
+    span_id: int
+    time: int
     http: HttpRequest | None = None
 
 

@@ -12,7 +12,6 @@ from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
 from kai_tracing_core.telemetry.contract import (
     OTHER,
     OVERFLOW,
-    Exemplar,
     HttpRequest,
     Measurement,
     Operation,
@@ -45,6 +44,7 @@ SERVER_ATTRIBUTES = (
 
 _BY_KIND = {SpanKind.CLIENT: CLIENT_ATTRIBUTES, SpanKind.SERVER: SERVER_ATTRIBUTES}
 _KINDS = {kind: kind.name.lower() for kind in SpanKind}
+_ERROR = SpanStatusCode.ERROR.value
 _LONGEST = 255
 
 
@@ -63,7 +63,7 @@ class SpanMetrics(SpanProcessor):
         lifecycle.register_fork(self)
 
     def _reset(self) -> None:
-        self._operations: dict[Operation, Operation] = {}
+        self._operations: dict[tuple[Any, ...], Operation] = {}
         self._requests: dict[HttpRequest, HttpRequest] = {}
 
     def after_fork(self) -> None:
@@ -76,8 +76,10 @@ class SpanMetrics(SpanProcessor):
             self._operation(span),
             (span._end - span._start) / 1e9,
             span.adjusted_count,
-            span._status == SpanStatusCode.ERROR,
-            Exemplar(span.trace_id, span.span_id, span._end / 1e9),
+            span._status == _ERROR,
+            span._trace_id,
+            span._span_id,
+            span._end,
             self._request(span),
         )
         for service in self.services:
@@ -87,13 +89,15 @@ class SpanMetrics(SpanProcessor):
                 logger.exception("%r raised; the span goes on", service)
 
     def _operation(self, span: Span) -> Operation:
-        service = _text(span.resource.get("service.name", "unknown_service"))
-        operation = Operation(service, _text(span.name), _KINDS[span._kind], _status_class(span))
-        known = self._operations.get(operation)
+        status_class = _status_class(span)
+        service = span._sink.resource.get("service.name", "unknown_service")
+        key = service, span.name, span._kind._value_, status_class
+        known = self._operations.get(key)
         if known is not None:
             return known
+        operation = Operation(_text(service), _text(span.name), _KINDS[span._kind], status_class)
         if len(self._operations) < self._max_operations:
-            return self._operations.setdefault(operation, operation)
+            return self._operations.setdefault(key, operation)
         return operation._replace(name=OTHER)
 
     def _request(self, span: Span) -> HttpRequest | None:
@@ -141,7 +145,7 @@ def _status_class(span: Span) -> str:
     status = attributes.get("http.response.status_code", attributes.get("http.status_code"))
     if isinstance(status, int) and 100 <= status < 600:
         return f"{status // 100}xx"
-    return "error" if span._status == SpanStatusCode.ERROR else "ok"
+    return "error" if span._status == _ERROR else "ok"
 
 
 def _text(value: object) -> str:

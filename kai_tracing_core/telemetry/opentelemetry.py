@@ -21,7 +21,7 @@ from opentelemetry.context import Context
 
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import Stats
-from kai_tracing_core.telemetry.contract import Exemplar, Measurement, Operation, TelemetryService
+from kai_tracing_core.telemetry.contract import Measurement, Operation, TelemetryService
 from kai_tracing_core.telemetry.histogram import DURATION_BOUNDS
 from kai_tracing_core.telemetry.self_metrics import SELF_METRICS, SelfMetric
 
@@ -245,7 +245,7 @@ class _Instruments:
 
     def record(self, measurement: Measurement) -> None:
         """One operation's duration; its span is the exemplar."""
-        context = _context(measurement.exemplar)
+        context = _context(measurement)
         self._durations[_DURATION].record(measurement.seconds, _attributes(measurement.operation), context)
         if measurement.http is not None:
             histogram = self._durations[measurement.http.metric]
@@ -277,8 +277,8 @@ def _attributes(operation: Operation) -> dict[str, str]:
     }
 
 
-def _context(exemplar: Exemplar) -> Context:
+def _context(measurement: Measurement) -> Context:
     context = trace.SpanContext(
-        int(exemplar.trace_id, 16), int(exemplar.span_id, 16), is_remote=False, trace_flags=trace.TraceFlags(1)
+        measurement.trace_id, measurement.span_id, is_remote=False, trace_flags=trace.TraceFlags(1)
     )
     return trace.set_span_in_context(trace.NonRecordingSpan(context), Context())

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
 from prometheus_client.samples import Exemplar
 
-from kai_tracing_core.telemetry.contract import OVERFLOW, HttpRequest
+from kai_tracing_core.telemetry.contract import OVERFLOW, HttpRequest, Measurement
 from kai_tracing_core.telemetry.histogram import DURATION_BOUNDS, Snapshot
 from kai_tracing_core.telemetry.inmemory import InMemoryTelemetry
 from kai_tracing_core.telemetry.metrics import CLIENT_ATTRIBUTES, SERVER_ATTRIBUTES
@@ -96,6 +96,11 @@ class PrometheusTelemetry(InMemoryTelemetry, Collector):
             pass  # it left before
 
 
+def _exemplar(measurement: Measurement) -> Exemplar:
+    ids = {"trace_id": f"{measurement.trace_id:032x}", "span_id": f"{measurement.span_id:016x}"}
+    return Exemplar(ids, measurement.seconds, measurement.time / 1e9)
+
+
 def _label(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -103,11 +108,7 @@ def _label(value: object) -> str:
 def _add(family: HistogramMetricFamily, labels: Sequence[str], snapshot: Snapshot) -> None:
     # OpenMetrics wants whole numbers ("Histogram"); rounded sums grow as steadily as the sums themselves.
     buckets: list[Any] = [
-        (
-            bound,
-            round(count),
-            at and Exemplar({"trace_id": at[1].trace_id, "span_id": at[1].span_id}, at[0], at[1].time),
-        )
+        (bound, round(count), at and _exemplar(at))
         for bound, count, at in zip(_BOUNDS, accumulate(snapshot.buckets), snapshot.exemplars, strict=True)
     ]
     family.add_metric(labels, buckets, snapshot.total)

@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -384,3 +385,18 @@ class TestExtensions:
         plugins.unregister_plugin("mistyped")
         service = initialize_tracing(type="inmemory", service=TracingService(auto=False))
         service.shutdown()
+
+
+def test_entry_points_of_the_backport(monkeypatch: pytest.MonkeyPatch, service: TracingService) -> None:
+    """Where importlib_metadata is imported its entry points take the place of the standard library's."""
+
+    class EntryPoint:
+        """As that of the backport: another class with the same attributes."""
+
+        def __init__(self, original: Any) -> None:
+            self.name, self.value, self.dist, self.load = original.name, original.value, original.dist, original.load
+
+    original = plugins.entry_points
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint(point) for point in original(group=group)])
+    initialize_tracing(type="inmemory", service=service)
+    assert service.provider.name == "inmemory"

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from kai_tracing_core import SpanKind
-from kai_tracing_core.telemetry.contract import Exemplar, Measurement, Operation
+from kai_tracing_core.telemetry.contract import Measurement, Operation
 from kai_tracing_core.telemetry.histogram import DURATION_BOUNDS
 from kai_tracing_core.telemetry.opentelemetry import OpenTelemetryTelemetry
 from kai_tracing_core.testing.ids import FixedClock
@@ -52,7 +52,7 @@ def meters() -> Meters:
 
 def measurement(weight: float = 1.0, seconds: float = 0.03) -> Measurement:
     """A measurement of a span with trace id 5 and span id 6."""
-    return Measurement(_OPERATION, seconds, weight, False, Exemplar(f"{5:032x}", f"{6:016x}", 0.0))
+    return Measurement(_OPERATION, seconds, weight, False, 5, 6, 0)
 
 
 def test_weighted(measured: Measured, meters: Meters, clock: FixedClock) -> None:
