@@ -70,8 +70,8 @@ class Served:
         self.span = span
         self.status = 0
 
-    def answered(self, status: int, headers: Iterable[tuple[Any, Any]], length: str | bytes) -> str | None:
-        """The head of the response is there; `length` is Content-Length as its names are spelt in lowercase.
+    def answered(self, status: int, headers: Iterable[tuple[Any, Any]], length_name: str | bytes) -> str | None:
+        """The head of the response is there; `length_name` is `content-length`, as bytes where names are bytes.
 
         Returns the value of the `traceresponse` header that is to be added, or None.
         """
@@ -80,7 +80,7 @@ class Served:
         if span.is_recording():
             self._take_route()  # which Flask forgets before the response is closed
             for name, value in headers:
-                if name.lower() == length and (number := size(value)) is not None:
+                if name.lower() == length_name and (number := size(value)) is not None:
                     span.set_attribute("http.response.body.size", number)
             if tracer.response_headers:
                 span.set_attributes(tracer.response_headers.read(headers))

@@ -299,6 +299,28 @@ def test_exception_after_the_client_has_gone(service: TracingService, recorded: 
     assert [span.status for span in recorded.wait(2)] == [SpanStatusCode.UNSET, SpanStatusCode.ERROR]
 
 
+def test_cancelled_handler(service: TracingService, recorded: Recorded) -> None:
+    """A handler that its server gives up ends its span without an error, and nothing stays current."""
+    entered = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        entered.set()
+        await asyncio.sleep(60)
+
+    async def main() -> None:
+        scope = {"type": "http", "path": "/", "headers": [], "method": "GET"}
+        task = asyncio.create_task(TracingMiddleware(app, service=service)(scope, None, None))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert service.get_current_span() is None
+    span = recorded.one()
+    assert (span.status, len(span.events)) == (SpanStatusCode.UNSET, 0)
+
+
 def test_websocket(url: str, recorded: Recorded) -> None:
     """A WebSocket is one span from its handshake to its end; the client's closing it is no error."""
     with connect(f"{url.replace('http', 'ws')}/rooms/red", additional_headers={"traceparent": PARENT}) as websocket:

@@ -8,15 +8,19 @@ from typing import Any
 
 import httpx
 import pytest
+from kai_tracing_inmemory import InMemoryProvider
 
 from kai_tracing_core import SpanKind, SpanStatusCode, TracingService
 from kai_tracing_core.http import (
     AsyncTracingTransport,
     ClientTracer,
+    TracingMiddleware,
     TracingTransport,
     create_api_client,
     create_async_api_client,
 )
+from kai_tracing_core.processing.pipeline import PipelineConfig
+from kai_tracing_core.processing.redaction import Redactor
 from tests.http.calling import Calls, call_async, call_sync
 from tests.http.conftest import Recorded
 from tests.http.site import Site
@@ -355,3 +359,34 @@ def test_baggage_stays_at_home(recorded: Recorded, site: Site) -> None:
         service.remove_baggage("tenant")
     assert "baggage" not in site.requests[0].headers
     assert "traceparent" in site.requests[0].headers
+
+
+def test_secrets_of_both_sides(site: Site) -> None:
+    """With the redaction that is on by default, neither captured headers nor queries nor events show a secret."""
+    recorded = Recorded()
+    service = TracingService(InMemoryProvider(config=PipelineConfig(processors=(Redactor(), recorded))))
+    captured = ["authorization", "cookie", "x-tenant"]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"set-cookie", b"id=hidden")]})
+        await send({"type": "http.response.body"})
+
+    traced = TracingMiddleware(
+        app, service=service, capture_request_headers=captured, capture_response_headers=["set-cookie"]
+    )
+    headers = {"Authorization": "Bearer hidden", "Cookie": "id=hidden", "X-Tenant": "t1"}
+    call_async(
+        service,
+        ("GET", "http://user:hidden@a.example/?token=hidden&page=2", {"headers": headers}),
+        transport=httpx.ASGITransport(traced),
+        capture_request_headers=captured,
+        capture_response_headers=["set-cookie"],
+    )
+    client, server = recorded.wait(2)
+    assert server.attributes["url.query"] == "token=[REDACTED]&page=2"
+    for span in (client, server):
+        assert "hidden" not in str(dict(span.attributes))
+        assert span.attributes["http.request.header.authorization"] == ["[REDACTED]"]
+        assert span.attributes["http.request.header.x-tenant"] == ["t1"]
+        assert span.attributes["http.response.header.set-cookie"] == ["[REDACTED]"]
+    service.shutdown()
