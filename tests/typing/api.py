@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from kai_tracing_inmemory import InMemoryProvider, SpanTree
+from kai_tracing_inmemory import CapturedSpans, InMemoryProvider, SpanTree, capture_spans
 from typing_extensions import assert_type
 
 from kai_tracing_core import (
@@ -173,3 +173,14 @@ assert_type(memory.get("name"), Span)
 assert_type(memory.roots(), list[Span])
 assert_type(memory.tree(), SpanTree)
 tracing.set_provider(memory)
+
+with capture_spans(fixed=True, service_name="shop") as captured:
+    assert_type(captured, CapturedSpans)
+    assert_type(captured.assert_span("name", kind=SpanKind.CLIENT, attributes={"a": ...}, parent=None), Span)
+    assert_type(captured.wait_for("na*", count=2, timeout=1), list[Span])
+    assert_type(captured.snapshot("a", "b"), str)
+    assert_type([span.name for span in captured], list[str])
+    captured.assert_tree("name", ordered=False)
+    captured.assert_no_span("name", status=SpanStatusCode.ERROR)
+    captured.max_spans("SELECT*", 3)
+    captured.assert_no_n_plus_one(threshold=2)

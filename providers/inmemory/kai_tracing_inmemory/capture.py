@@ -94,7 +94,11 @@ def capture_spans(
     if not settings.get("enabled", True):
         inner.disable()
 
+    replaced = False
+
     def set_provider(provider: TracingProvider, **options: Any) -> None:
+        nonlocal replaced
+        replaced = True
         captured.watch(provider)
         TracingService.set_provider(service, provider, **options)
 
@@ -113,6 +117,8 @@ def capture_spans(
         vars(service).update(before)
         for name in vars(service).keys() - before.keys():
             del vars(service)[name]
+        if replaced and service._provider is not None and service._enabled:
+            service._provider.initialize()  # it may have had what there is once in a process, as the bridge is
         CURRENT.set(current)
         BAGGAGE.set(baggage)
         if plugin is not None:
