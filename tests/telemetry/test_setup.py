@@ -140,3 +140,13 @@ print([name for name in libraries if name in sys.modules])
         [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path
     )
     assert done.stdout == "[]\n"
+
+
+def test_tail_sampling(initialized: Initialized) -> None:
+    """Spans are measured before tail sampling drops them: each once, whatever it decides."""
+    service = initialized(telemetry=["inmemory"], sampler="tail", sampler_arg="error,probability=0.1")
+    for _ in range(100):
+        service.span("work").end()
+    assert service.flush()
+    assert service.stats().exported < 100
+    assert service.telemetry[0].calls("work") == 100
