@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PROVIDERS := $(wildcard providers/*)
+PROVIDERS := $(wildcard providers/*) backend
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-all wheels check docs bench interop clean
 .DEFAULT_GOAL := test
 
-$(READY): pyproject.toml $(wildcard providers/*/pyproject.toml)
+$(READY): pyproject.toml $(wildcard providers/*/pyproject.toml) backend/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -e . $(PROVIDERS:%=-e %) --group dev --group docs

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 uv="$PWD/.venv/bin/uv"
-projects=(-e . $(printf -- '-e %s ' providers/*/))
+projects=(-e . $(printf -- '-e %s ' providers/*/ backend/))
 
 find_python() { # VERSION
     local candidate

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 uv="$PWD/.venv/bin/uv"
 
 rm -rf dist
-for project in . providers/*/ examples/*/; do
+for project in . providers/*/ backend/ examples/*/; do
     [ -f "$project/pyproject.toml" ] || continue
     echo "building $project"
     "$uv" build --quiet --wheel --out-dir dist "$project"

@@ -1,0 +1,1 @@
+"""How traces come in."""

@@ -1,0 +1,104 @@
+"""The receivers over HTTP: OTLP (port 4318) and Zipkin (port 9411)."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # has no types
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from kai_tracing_backend.collector import otlp, zipkin
+from kai_tracing_backend.collector.intake import Intake, RefusedError
+
+__all__ = ["otlp_app", "zipkin_app"]
+
+_PROTOBUF = "application/x-protobuf"
+_JSON = "application/json"
+
+# google.rpc.Code
+_CODES = {
+    HTTPStatus.BAD_REQUEST: 3,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: 3,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: 3,
+    HTTPStatus.TOO_MANY_REQUESTS: 8,
+    HTTPStatus.SERVICE_UNAVAILABLE: 14,
+}
+
+
+def otlp_app(intake: Intake) -> Starlette:
+    """`POST /v1/traces` (OTLP/HTTP)."""
+
+    async def traces(request: Request) -> Response:
+        kind = _content_type(request)
+        try:
+            if kind not in (_PROTOBUF, _JSON):
+                raise RefusedError(  # noqa: TRY301 - answered like the others
+                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {_PROTOBUF} or {_JSON}"
+                )
+            accepted = await intake.store(request, otlp.decode_json if kind == _JSON else otlp.decode_protobuf)
+        except RefusedError as error:
+            return _refusal(error, kind)
+        if kind == _JSON:
+            answer: dict[str, Any] = {}
+            if accepted.rejected:
+                answer = {"partialSuccess": {"rejectedSpans": str(accepted.rejected), "errorMessage": accepted.message}}
+            return Response(json.dumps(answer), media_type=_JSON)
+        response = ExportTraceServiceResponse()
+        if accepted.rejected:
+            response.partial_success.rejected_spans = accepted.rejected
+            response.partial_success.error_message = accepted.message
+        return Response(response.SerializeToString(), media_type=_PROTOBUF)
+
+    return Starlette(routes=[Route("/v1/traces", traces, methods=["POST"])])
+
+
+def zipkin_app(intake: Intake) -> Starlette:
+    """`POST /api/v2/spans` (Zipkin v2 JSON): 202 for what was stored, 400 where no span of it could be."""
+
+    async def spans(request: Request) -> Response:
+        kind = _content_type(request)
+        try:
+            if kind not in (_JSON, ""):
+                raise RefusedError(  # noqa: TRY301 - answered like the others
+                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {_JSON}"
+                )
+            counted = 0
+
+            def decode(body: bytes) -> Any:
+                nonlocal counted
+                columns, accepted = zipkin.decode(body)
+                counted = len(columns)
+                return columns, accepted
+
+            accepted = await intake.store(request, decode)
+            if accepted.rejected and not counted:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, accepted.message)  # noqa: TRY301 - as above
+        except RefusedError as error:
+            return PlainTextResponse(error.message, error.status, _headers(error))
+        return PlainTextResponse(accepted.message, HTTPStatus.ACCEPTED)
+
+    return Starlette(routes=[Route("/api/v2/spans", spans, methods=["POST"])])
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _headers(error: RefusedError) -> dict[str, str]:
+    return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+
+
+def _refusal(error: RefusedError, kind: str) -> Response:
+    """A `Status` in the request's encoding (OTLP, "Failures")."""
+    code = _CODES[error.status]
+    if kind == _PROTOBUF:
+        body = Status(code=code, message=error.message).SerializeToString()
+        return Response(body, error.status, _headers(error), _PROTOBUF)
+    document = json.dumps({"code": code, "message": error.message})
+    return Response(document, error.status, _headers(error), _JSON)

@@ -1,0 +1,121 @@
+"""What all receivers over HTTP do: read a body within bounds, decode it off the event loop, wait for the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+
+from kai_tracing_backend.collector.queue import QueueFullError, WriteQueue
+from kai_tracing_backend.collector.validation import Accepted
+from kai_tracing_backend.columns import SpanColumns
+from kai_tracing_backend.storage.contract import StoreError, StoreFullError
+
+__all__ = ["MAX_BODY", "Decode", "Intake", "RefusedError"]
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY = 64 << 20
+"""Bytes of a request after decompression (OTLP, "OTLP/HTTP Request"), and before it."""
+
+_MAX_HELD = 512 << 20  # of all requests together
+
+Decode = Callable[[bytes], tuple[SpanColumns, Accepted]]
+
+
+class RefusedError(Exception):
+    """The request gets this status and message; `retry_after`, in seconds, where it may come again."""
+
+    def __init__(self, status: HTTPStatus, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Intake:
+    """From a request to stored spans; one for all receivers, since they share its bounds."""
+
+    def __init__(self, queue: WriteQueue) -> None:
+        self._queue = queue
+        self._held = 0
+
+    async def store(self, request: Request, decode: Decode) -> Accepted:
+        """Read, decode and store; returns when the spans are durable.
+
+        Raises:
+            RefusedError: nothing was stored.
+        """
+        held = 0
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                held += len(chunk)
+                self._held += len(chunk)
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise _too_large()
+                if self._held > _MAX_HELD:
+                    raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", 1)
+            encoding = request.headers.get("content-encoding", "identity").strip().lower()
+            columns, accepted = await run_in_threadpool(_decode, bytes(body), encoding, decode)
+            await self._commit(columns)
+        except ClientDisconnect as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "the request ended before its body did") from error
+        finally:
+            self._held -= held
+        if accepted.rejected:
+            logger.warning("%d spans were rejected: %s", accepted.rejected, accepted.message)
+        return accepted
+
+    async def _commit(self, columns: SpanColumns) -> None:
+        try:
+            future = self._queue.submit(await run_in_threadpool(columns.finish))
+            await asyncio.wrap_future(future)
+        except QueueFullError as error:
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, str(error), 1) from error
+        except StoreFullError as error:
+            logger.error("%s", error)
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "there is no room on the backend's disk", 30) from error
+        except StoreError as error:
+            logger.error("%s", error)
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the backend's store cannot be written", 5) from error
+
+
+def _decode(body: bytes, encoding: str, decode: Decode) -> tuple[SpanColumns, Accepted]:
+    if encoding == "gzip":
+        body = _gunzip(body)
+    elif encoding not in ("", "identity"):
+        raise RefusedError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {encoding!r} is neither gzip nor identity"
+        )
+    try:
+        return decode(body)
+    except ValueError as error:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+
+
+def _gunzip(body: bytes) -> bytes:
+    """All members of a gzip stream, never more than `MAX_BODY` of them."""
+    plain = bytearray()
+    try:
+        while body:
+            stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            plain += stream.decompress(body, MAX_BODY + 1 - len(plain))
+            if len(plain) > MAX_BODY:
+                raise _too_large()
+            if not stream.eof:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, "the gzip body is cut off")
+            body = stream.unused_data
+    except zlib.error as error:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"the body is not gzip: {error}") from error
+    return bytes(plain)
+
+
+def _too_large() -> RefusedError:
+    return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request has more than {MAX_BODY} bytes")

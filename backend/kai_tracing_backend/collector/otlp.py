@@ -1,0 +1,292 @@
+"""OTLP's trace requests, protobuf and JSON, straight into columns (opentelemetry-proto, docs/specification.md).
+
+Each function takes what it can: a span that is not valid is left out and counted, the others are stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from kai_tracing_backend.collector.validation import (
+    Accepted,
+    check_attributes,
+    check_ids,
+    check_times,
+    check_too_many,
+    weight,
+)
+from kai_tracing_backend.columns import SpanColumns, dump_events, dump_links, dump_resource, dump_scope
+from kai_tracing_backend.model import Scope, SpanEvent, SpanLink
+from kai_tracing_backend.values import MAX_DEPTH, Value, attributes_from_otlp, integer, text
+
+__all__ = ["UNKNOWN_SERVICE", "decode_json", "decode_protobuf"]
+
+UNKNOWN_SERVICE = "unknown_service"
+"""What a resource without `service.name` is called (resource semantic conventions)."""
+
+_UINT32 = (1 << 32) - 1
+_FLAGS = (1 << 10) - 1  # of OTLP; the others are reserved
+_UINT64 = (1 << 64) - 1
+
+
+def _service(resource: Mapping[str, Value]) -> str:
+    name = resource.get("service.name")
+    return name if isinstance(name, str) and name else UNKNOWN_SERVICE
+
+
+# -- protobuf ----------------------------------------------------------------------------------------------------------
+
+
+def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
+    """The spans of an `ExportTraceServiceRequest`.
+
+    Raises:
+        ValueError: it is none: broken, nested too deeply, or with text that is not UTF-8.
+    """
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise ValueError(f"not an ExportTraceServiceRequest in protobuf: {error}") from error
+    columns, accepted = SpanColumns(), Accepted()
+    for of_resource in request.resource_spans:
+        try:
+            resource = _attributes(of_resource.resource.attributes)
+            check_attributes(resource)
+            resource_text = dump_resource(resource, of_resource.schema_url)
+            scopes = [(_scope(of_scope), of_scope.spans) for of_scope in of_resource.scope_spans]
+        except ValueError as error:
+            accepted.reject(f"resource or scope: {error}", sum(len(of.spans) for of in of_resource.scope_spans))
+            continue
+        for scope_text, spans in scopes:
+            columns.origin(_service(resource), resource_text, scope_text)
+            for span in spans:
+                try:
+                    _add(columns, span)
+                except ValueError as error:
+                    accepted.reject(error)
+    return columns, accepted
+
+
+def _scope(of_scope: Any) -> str:
+    scope = of_scope.scope
+    attributes = _attributes(scope.attributes)
+    check_attributes(attributes)
+    return dump_scope(Scope(scope.name, scope.version, attributes, of_scope.schema_url))
+
+
+def _add(columns: SpanColumns, span: Any) -> None:
+    trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
+    check_ids(trace_id, span_id, parent_id)
+    start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    check_times(start, end)
+    attributes = _attributes(span.attributes)
+    check_attributes(attributes)
+    name, message, trace_state = span.name, span.status.message, span.trace_state
+    events, links = span.events, span.links
+    check_too_many(len(events), len(links), name, message, trace_state)
+    fields = (
+        int.from_bytes(parent_id, "big"),
+        start,
+        end - start,
+        name,
+        _number(span.kind, 5),
+        _number(span.status.code, 2),
+        message,
+        trace_state,
+        span.flags & _FLAGS,
+        weight(trace_state, trace_id, attributes),
+        dump_events(list(map(_event, events))) if events else None,
+        dump_links(list(map(_link, links))) if links else None,
+        span.dropped_attributes_count,
+        span.dropped_events_count,
+        span.dropped_links_count,
+    )
+    columns.add(trace_id, span_id, fields, attributes)
+
+
+def _number(value: int, highest: int) -> int:
+    """An enumeration's number; one that OTLP does not know is 0, "unspecified" and "unset"."""
+    return value if 0 <= value <= highest else 0
+
+
+def _event(event: Any) -> SpanEvent:
+    attributes = _attributes(event.attributes)
+    check_attributes(attributes)
+    return SpanEvent(event.time_unix_nano, event.name, attributes, event.dropped_attributes_count)
+
+
+def _link(link: Any) -> SpanLink:
+    attributes = _attributes(link.attributes)
+    check_attributes(attributes)
+    return SpanLink(
+        link.trace_id.hex(),
+        link.span_id.hex(),
+        link.trace_state,
+        attributes,
+        link.flags & _FLAGS,
+        link.dropped_attributes_count,
+    )
+
+
+def _attributes(pairs: Any, depth: int = 0) -> dict[str, Value]:
+    """Of a repeated key the last value holds."""
+    attributes: dict[str, Value] = {}
+    for pair in pairs:
+        value = pair.value
+        kind = value.WhichOneof("value")
+        if kind == "string_value":
+            attributes[pair.key] = value.string_value
+        elif kind == "int_value":
+            attributes[pair.key] = value.int_value
+        else:
+            attributes[pair.key] = _value(value, kind, depth)
+    return attributes
+
+
+def _value(value: Any, kind: str | None, depth: int) -> Value:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"values are nested more than {MAX_DEPTH} deep")
+    if kind is None:
+        return None
+    if kind == "array_value":
+        return [_value(item, item.WhichOneof("value"), depth + 1) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.kvlist_value.values, depth + 1)
+    found: Value = getattr(value, kind)
+    return found
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def decode_json(body: bytes) -> tuple[SpanColumns, Accepted]:
+    """The spans of a request in OTLP's JSON: ids in hexadecimal, 64-bit integers as strings or numbers.
+
+    Unknown fields are ignored. Text that is not Unicode becomes U+FFFD.
+
+    Raises:
+        ValueError: it is not JSON, or not of that shape.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    columns, accepted = SpanColumns(), Accepted()
+    for of_resource in _objects(document, "resourceSpans"):
+        scopes = list(_objects(of_resource, "scopeSpans"))
+        try:
+            resource = _json_attributes(_object(of_resource, "resource"))
+            resource_text = dump_resource(resource, _text(of_resource, "schemaUrl"))
+            texts = [_json_scope(of_scope) for of_scope in scopes]
+        except ValueError as error:
+            accepted.reject(f"resource or scope: {error}", sum(len(list(_objects(of, "spans"))) for of in scopes))
+            continue
+        for scope_text, of_scope in zip(texts, scopes, strict=True):
+            columns.origin(_service(resource), resource_text, scope_text)
+            for span in _objects(of_scope, "spans"):
+                try:
+                    _add_json(columns, span)
+                except ValueError as error:
+                    accepted.reject(error)
+    return columns, accepted
+
+
+def _json_scope(of_scope: Mapping[str, Any]) -> str:
+    scope = _object(of_scope, "scope")
+    return dump_scope(
+        Scope(_text(scope, "name"), _text(scope, "version"), _json_attributes(scope), _text(of_scope, "schemaUrl"))
+    )
+
+
+def _add_json(columns: SpanColumns, span: Mapping[str, Any]) -> None:
+    trace_id, span_id, parent_id = (_id(span, name) for name in ("traceId", "spanId", "parentSpanId"))
+    check_ids(trace_id, span_id, parent_id)
+    start, end = (_integer(span, name, _UINT64) for name in ("startTimeUnixNano", "endTimeUnixNano"))
+    check_times(start, end)
+    attributes = _json_attributes(span)
+    status = _object(span, "status")
+    name, message, trace_state = _text(span, "name"), _text(status, "message"), _text(span, "traceState")
+    events, links = list(_objects(span, "events")), list(_objects(span, "links"))
+    check_too_many(len(events), len(links), name, message, trace_state)
+    fields = (
+        int.from_bytes(parent_id, "big"),
+        start,
+        end - start,
+        name,
+        _number(_integer(span, "kind", _UINT32), 5),
+        _number(_integer(status, "code", _UINT32), 2),
+        message,
+        trace_state,
+        _integer(span, "flags", _UINT32) & _FLAGS,
+        weight(trace_state, trace_id, attributes),
+        dump_events(list(map(_json_event, events))),
+        dump_links(list(map(_json_link, links))),
+        *(_integer(span, f"dropped{what}Count", _UINT32) for what in ("Attributes", "Events", "Links")),
+    )
+    columns.add(trace_id, span_id, fields, attributes)
+
+
+def _json_event(event: Mapping[str, Any]) -> SpanEvent:
+    return SpanEvent(
+        _integer(event, "timeUnixNano", _UINT64),
+        _text(event, "name"),
+        _json_attributes(event),
+        _integer(event, "droppedAttributesCount", _UINT32),
+    )
+
+
+def _json_link(link: Mapping[str, Any]) -> SpanLink:
+    return SpanLink(
+        _id(link, "traceId").hex(),
+        _id(link, "spanId").hex(),
+        _text(link, "traceState"),
+        _json_attributes(link),
+        _integer(link, "flags", _UINT32) & _FLAGS,
+        _integer(link, "droppedAttributesCount", _UINT32),
+    )
+
+
+def _json_attributes(holder: Mapping[str, Any]) -> dict[str, Value]:
+    attributes = attributes_from_otlp(holder.get("attributes"))
+    check_attributes(attributes)
+    return attributes
+
+
+def _objects(document: object, name: str) -> Iterator[Mapping[str, Any]]:
+    items = document.get(name) or [] if isinstance(document, Mapping) else None
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise ValueError(f"{name} must be a list of objects")
+    return iter(items)
+
+
+def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = document.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{name} must be an object")
+    return found
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    found = document.get(name)
+    return "" if found is None else text(found)
+
+
+def _integer(document: Mapping[str, Any], name: str, highest: int) -> int:
+    found = document.get(name)
+    try:
+        return 0 if found is None else integer(found, 0, highest)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _id(document: Mapping[str, Any], name: str) -> bytes:
+    found = _text(document, name)
+    try:
+        return bytes.fromhex(found)
+    except ValueError as error:
+        raise ValueError(f"{name} must be hexadecimal") from error

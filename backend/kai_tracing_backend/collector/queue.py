@@ -1,0 +1,104 @@
+"""The bounded queue between receivers and the store, and the thread that commits whatever waits in it as one batch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from concurrent.futures import Future
+
+import pyarrow as pa
+
+from kai_tracing_backend.storage.contract import SpanStore, StoreError, StoreFullError
+
+__all__ = ["QueueFullError", "WriteQueue"]
+
+logger = logging.getLogger(__name__)
+
+_MAX_ROWS = 100_000  # of one commit
+
+
+class QueueFullError(Exception):
+    """More waits to be written than may: the sender has to come again."""
+
+
+class WriteQueue:
+    """Takes batches and writes all that wait together: the more comes, the larger the commits.
+
+    `max_bytes` is how much may wait. A single batch that is larger is taken when nothing else waits.
+    """
+
+    def __init__(self, store: SpanStore, max_bytes: int = 256 << 20) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._waiting: deque[tuple[pa.Table, Future[int]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="kai-tracing-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: pa.Table) -> Future[int]:
+        """Queue a batch. The future is done when it is committed: with its spans, or with the store's error.
+
+        Raises:
+            QueueFullError: too much waits already, or the queue is closed.
+        """
+        future: Future[int] = Future()
+        if batch.num_rows == 0:
+            future.set_result(0)
+            return future
+        size = batch.nbytes
+        with self._changed:
+            if self._closed:
+                raise QueueFullError("the backend is shutting down")
+            if self._bytes and self._bytes + size > self._max_bytes:
+                raise QueueFullError("too many spans wait to be written")
+            self._bytes += size
+            self._waiting.append((batch, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Write what waits, then stop."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while group := self._take():
+            self._write(group)
+
+    def _take(self) -> list[tuple[pa.Table, Future[int]]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            group: list[tuple[pa.Table, Future[int]]] = []
+            rows = 0
+            while self._waiting and (not group or rows + self._waiting[0][0].num_rows <= _MAX_ROWS):
+                group.append(self._waiting.popleft())
+                rows += group[-1][0].num_rows
+            return group
+
+    def _write(self, group: list[tuple[pa.Table, Future[int]]]) -> None:
+        batches = [batch for batch, _ in group]
+        try:
+            self._store.write(batches[0] if len(batches) == 1 else pa.concat_tables(batches))
+        except Exception as error:
+            if len(group) > 1 and not isinstance(error, StoreFullError):
+                for one in group:  # one batch's fault is not the others'
+                    self._write([one])
+                return
+            if not isinstance(error, StoreError):
+                logger.exception("a batch cannot be written")
+            self._release(batches)
+            for _, future in group:
+                future.set_exception(error)
+            return
+        self._release(batches)
+        for batch, future in group:
+            future.set_result(batch.num_rows)
+
+    def _release(self, batches: list[pa.Table]) -> None:
+        with self._changed:
+            self._bytes -= sum(batch.nbytes for batch in batches)

@@ -1,0 +1,139 @@
+"""Zipkin's v2 JSON (zipkin-api, zipkin2-api.yaml), straight into columns.
+
+Tags stay what they are, strings. The remote endpoint becomes `peer.service`, `network.peer.address` and
+`network.peer.port`; annotations become events; an `error` tag, even an empty one, is a status.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kai_tracing_backend.collector.otlp import UNKNOWN_SERVICE
+from kai_tracing_backend.collector.validation import (
+    Accepted,
+    check_attributes,
+    check_ids,
+    check_times,
+    check_too_many,
+    weight,
+)
+from kai_tracing_backend.columns import SHARED, SpanColumns, dump_events, dump_resource, dump_scope
+from kai_tracing_backend.model import Scope, SpanEvent
+from kai_tracing_backend.values import Value, integer, text
+
+__all__ = ["decode"]
+
+_KINDS = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
+_STATUSES = {"OK": 1, "ERROR": 2}
+_NO_SCOPE = dump_scope(Scope())
+_INT64 = (1 << 63) - 1
+
+
+def decode(body: bytes) -> tuple[SpanColumns, Accepted]:
+    """The spans of a `POST /api/v2/spans`.
+
+    Raises:
+        ValueError: it is not a list in JSON.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(document, list):
+        raise ValueError("a list of spans is expected")
+    columns, accepted = SpanColumns(), Accepted()
+    for span in document:
+        try:
+            if not isinstance(span, Mapping):
+                raise ValueError("a span must be an object")  # noqa: TRY301 - counted like any other fault
+            _add(columns, span)
+        except ValueError as error:
+            accepted.reject(error)
+    return columns, accepted
+
+
+def _add(columns: SpanColumns, span: Mapping[str, Any]) -> None:
+    trace_id, span_id, parent_id = _id(span, "traceId", 16), _id(span, "id", 8), _id(span, "parentId", 8)
+    check_ids(trace_id, span_id, parent_id)
+    start = _microseconds(span, "timestamp") * 1_000
+    duration = _microseconds(span, "duration") * 1_000
+    check_times(start, start + duration)
+    tags = {text(key): text(value) for key, value in _object(span, "tags").items()}
+    name = _text(span, "name")
+    annotations = span.get("annotations") or []
+    if not isinstance(annotations, list):
+        raise ValueError("annotations must be a list")
+    check_too_many(len(annotations), 0, name)
+    status = _STATUSES.get(tags.get("otel.status_code", ""), 2 if "error" in tags else 0)
+    attributes: dict[str, Value] = {**tags, **_remote(_object(span, "remoteEndpoint"))}
+    if span.get("debug") is True:
+        attributes["zipkin.debug"] = True
+    check_attributes(attributes)
+    service = _text(_object(span, "localEndpoint"), "serviceName") or UNKNOWN_SERVICE
+    fields = (
+        int.from_bytes(parent_id, "big"),
+        start,
+        duration,
+        name,
+        _KINDS.get(_text(span, "kind").upper(), 0),
+        status,
+        tags.get("otel.status_description", tags.get("error", "")) if status == 2 else "",
+        "",
+        SHARED if span.get("shared") is True else 0,
+        weight("", trace_id, attributes),
+        dump_events([_event(annotation) for annotation in annotations]),
+        None,
+        0,
+        0,
+        0,
+    )
+    columns.origin(service, dump_resource({"service.name": service}), _NO_SCOPE)
+    columns.add(trace_id, span_id, fields, attributes)
+
+
+def _event(annotation: object) -> SpanEvent:
+    if not isinstance(annotation, Mapping):
+        raise ValueError("an annotation must be an object")
+    return SpanEvent(_microseconds(annotation, "timestamp") * 1_000, _text(annotation, "value"))
+
+
+def _remote(endpoint: Mapping[str, Any]) -> dict[str, Value]:
+    attributes: dict[str, Value] = {}
+    if name := _text(endpoint, "serviceName"):
+        attributes["peer.service"] = name
+    if address := _text(endpoint, "ipv4") or _text(endpoint, "ipv6"):
+        attributes["network.peer.address"] = address
+    if endpoint.get("port"):
+        attributes["network.peer.port"] = integer(endpoint["port"], 0, 65_535)
+    return attributes
+
+
+def _id(document: Mapping[str, Any], name: str, size: int) -> bytes:
+    """An id; a shorter one has zeros on the left. An absent one is empty."""
+    found = _text(document, name)
+    try:
+        return bytes.fromhex(found.rjust(2 * size, "0")) if found else b""
+    except ValueError as error:
+        raise ValueError(f"{name} must be hexadecimal") from error
+
+
+def _microseconds(document: Mapping[str, Any], name: str) -> int:
+    found = document.get(name)
+    try:
+        return 0 if found is None else integer(found, 0, _INT64 // 1_000)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = document.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{name} must be an object")
+    return found
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    found = document.get(name)
+    return "" if found is None else text(found)

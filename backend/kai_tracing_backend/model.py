@@ -1,0 +1,149 @@
+"""What the store answers. Times are nanoseconds since the epoch, ids are hexadecimal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kai_tracing_backend.sketch import quantile
+from kai_tracing_backend.values import Value
+
+__all__ = ["Edge", "Operation", "Rate", "Scope", "Search", "SpanEvent", "SpanLink", "StoredSpan", "TraceSummary"]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The instrumentation that made a span (OTLP's `InstrumentationScope`)."""
+
+    name: str = ""
+    version: str = ""
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    schema_url: str = ""
+
+
+@dataclass(frozen=True)
+class SpanEvent:
+    """Something that happened while a span ran."""
+
+    time: int
+    name: str
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True)
+class SpanLink:
+    """Another span that this one has to do with."""
+
+    trace_id: str
+    span_id: str
+    trace_state: str = ""
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    flags: int = 0
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True)
+class StoredSpan:
+    """One span as it was received. `kind` and `status` are OTLP's numbers: kind 2 is a server, status 2 an error.
+
+    `adjusted_count` is how many spans it stands for: 1 / its sampling probability.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    service: str
+    start_time: int
+    duration: int
+    kind: int = 0
+    status: int = 0
+    status_message: str = ""
+    trace_state: str = ""
+    flags: int = 0
+    adjusted_count: float = 1.0
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    events: Sequence[SpanEvent] = ()
+    links: Sequence[SpanLink] = ()
+    resource: Mapping[str, Value] = field(default_factory=dict)
+    resource_schema_url: str = ""
+    scope: Scope = field(default_factory=Scope)
+    dropped_attributes: int = 0
+    dropped_events: int = 0
+    dropped_links: int = 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """What spans a trace must have one of. What is None is not asked for; durations are nanoseconds.
+
+    `attributes` are compared with their types: 200 is not "200". `start` is the earliest start of the span, `end` the
+    first moment that is too late.
+    """
+
+    start: int
+    end: int
+    service: str | None = None
+    operation: str | None = None
+    min_duration: int | None = None
+    max_duration: int | None = None
+    error: bool | None = None
+    attributes: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+    limit: int = 20
+
+
+@dataclass(frozen=True)
+class TraceSummary:
+    """A trace in a list. `service` and `name` are the root's, or the earliest span's where the root is not there."""
+
+    trace_id: str
+    service: str
+    name: str
+    start_time: int
+    duration: int
+    spans: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a service does: a span name with its kind."""
+
+    name: str
+    kind: int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Calls from one service to another. `weight` is how many there were, by the spans' adjusted counts."""
+
+    parent: str
+    child: str
+    calls: int
+    weight: float
+    errors: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often, how long and how it ended: one operation of a service with one status, over a time.
+
+    `spans` is how many were received, `weight` how many they stand for. The durations are a DDSketch: `quantile` is
+    within 1 % of the true one.
+    """
+
+    service: str
+    name: str
+    kind: int
+    status: int
+    spans: int
+    weight: float
+    total_duration: float
+    min_duration: int
+    max_duration: int
+    sketch: Mapping[int, float]
+
+    def quantile(self, q: float) -> float:
+        """The duration, in nanoseconds, that a share `q` of the calls did not exceed."""
+        return min(max(quantile(self.sketch, q), self.min_duration), self.max_duration)

@@ -1,0 +1,17 @@
+"""What `kai-tracing` loads of this package: its commands."""
+
+from __future__ import annotations
+
+import click
+
+from kai_tracing_core.hookspecs import hookimpl
+
+__all__ = ["kai_tracing_register_commands"]
+
+
+@hookimpl
+def kai_tracing_register_commands(cli: click.Group) -> None:
+    """Add `kai-tracing serve`."""
+    from kai_tracing_backend.cli import serve
+
+    cli.add_command(serve)

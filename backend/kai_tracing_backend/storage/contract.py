@@ -1,0 +1,73 @@
+"""The contract of a span store; `kai_tracing_backend.testing.store_contract` has the tests that each one passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol
+
+import pyarrow as pa
+
+from kai_tracing_backend.model import Edge, Operation, Rate, Search, StoredSpan, TraceSummary
+
+__all__ = ["SpanStore", "StoreError", "StoreFullError"]
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written; the message says why and what to do."""
+
+
+class StoreFullError(StoreError):
+    """There is no room. Nothing of the batch was stored; it can be written again when there is some."""
+
+
+class SpanStore(Protocol):
+    """Keeps spans and answers for them. Every method may be called from any thread.
+
+    Windows are `start` (included) to `end` (excluded), nanoseconds since the epoch.
+    """
+
+    def write(self, batch: pa.Table) -> int:
+        """Store the spans of a batch (`columns.BATCH`); when it returns they outlive the process and the machine.
+
+        A span that is there already (the same trace id, span id, kind and start) is left out, and counted nowhere
+        again. Returns how many were new.
+
+        Raises:
+            StoreFullError: there is no room; a later call may succeed.
+            StoreError: it cannot be written.
+        """
+
+    def trace(self, trace_id: str) -> list[StoredSpan]:
+        """All spans of a trace by start, whenever they came; none where the trace is not known.
+
+        Raises:
+            ValueError: the id is not hexadecimal or longer than 32 digits. A shorter one has zeros on the left.
+        """
+
+    def search(self, search: Search) -> list[TraceSummary]:
+        """The traces with a span that fits, the one with the latest such span first."""
+
+    def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:
+        """The services that spans came from, by name. To the minute."""
+
+    def operations(self, service: str, start: int = 0, end: int = 1 << 62) -> list[Operation]:
+        """What a service does, by name and kind. To the minute."""
+
+    def rates(self, start: int, end: int) -> list[Rate]:
+        """Rate, errors and durations of every operation. To the minute; they outlive their spans."""
+
+    def dependencies(self, start: int, end: int) -> list[Edge]:
+        """Who calls whom: spans whose parent is in another service, whichever came first.
+
+        To the minute in which the called span began; they outlive their spans.
+        """
+
+    def days(self) -> Sequence[date]:
+        """The days (UTC, by the start of the span) that there are spans of."""
+
+    def delete_day(self, day: date) -> None:
+        """Drop the spans of a day and free what they took. Rates and dependencies stay. Nothing for an unknown day."""
+
+    def close(self) -> None:
+        """Give back files and locks. Later calls of other methods raise StoreError."""

@@ -1,0 +1,1 @@
+"""The embedded store: DuckDB, one file for each day."""

@@ -1,0 +1,1 @@
+"""The statements, one in each file."""

@@ -1,0 +1,1 @@
+INSERT INTO history.edges SELECT (SELECT id FROM meta), * FROM edges

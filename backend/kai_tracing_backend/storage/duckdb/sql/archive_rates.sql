@@ -1,0 +1,1 @@
+INSERT INTO history.rates SELECT (SELECT id FROM meta), * FROM rates

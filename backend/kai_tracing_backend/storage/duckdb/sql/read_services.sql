@@ -1,0 +1,1 @@
+SELECT DISTINCT service FROM rates WHERE minute BETWEEN $first AND $last

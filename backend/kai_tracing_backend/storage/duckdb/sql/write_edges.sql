@@ -1,0 +1,1 @@
+INSERT INTO edges SELECT minute, parent, child, calls, weight, errors FROM found

@@ -1,0 +1,1 @@
+"""What a span store is tested with."""
