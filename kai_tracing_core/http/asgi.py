@@ -141,7 +141,11 @@ class _Exchange(Served):
 
 def _has_span(scope: Scope) -> bool:
     """Whether the request has its span: of another middleware, or of FastAPI's own telemetry through OpenTelemetry."""
-    return SPAN in scope or getattr(scope.get("fastapi.telemetry"), "span", None) is not None
+    if SPAN in scope:
+        return True
+    span = getattr(scope.get("fastapi.telemetry"), "span", None)
+    # One that does not record stands for no provider, or for a decision, which a span of ours under it follows.
+    return span is not None and span.is_recording()
 
 
 def _request_attributes(scope: Scope) -> tuple[dict[str, Any], str, Carrier]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kai_tracing_inmemory import CapturedSpans
+from kai_tracing_opentelemetry import bridge
 
 from kai_tracing_core import SpanKind, SpanStatusCode, tracing
 from kai_tracing_core.http import ApiClient
@@ -24,6 +25,15 @@ def test_one_trace_across_client_server_and_database(shop: ApiClient, tracing_sp
     """)
     tracing_spans.max_spans("SELECT*", 1)
     tracing_spans.assert_no_n_plus_one()
+
+
+def test_fastapi_has_telemetry_of_its_own(shop: ApiClient, tracing_spans: CapturedSpans) -> None:
+    """It makes a span that records nothing where OpenTelemetry has nothing behind it; the middleware's is there."""
+    bridge.install(tracing)
+    bridge.uninstall()
+    shop.get("/books/3")
+    tracing_spans.wait_for("GET /books/{book_id}")
+    tracing_spans.assert_span("GET /books/{book_id}", kind=SpanKind.SERVER, parent="GET")
 
 
 def test_a_real_n_plus_one(shop: ApiClient, tracing_spans: CapturedSpans) -> None:
