@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import click
+from typing import TYPE_CHECKING
 
 from kai_tracing_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import click
 
 __all__ = ["kai_tracing_register_commands"]
 
