@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
 
+import anyio
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, Retrying
 
@@ -153,7 +154,7 @@ class AsyncTracingTransport(httpx.AsyncBaseTransport):
         async def attempt() -> httpx.Response:
             return repetition.first() or await self._attempt(call, request)
 
-        return await AsyncRetrying(**repetition.policy(), before_sleep=again)(attempt)
+        return await AsyncRetrying(**repetition.policy(), before_sleep=again, sleep=anyio.sleep)(attempt)
 
     async def _attempt(self, call: Call, request: httpx.Request) -> httpx.Response:
         if self._tracer is None:
