@@ -5,16 +5,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.span import Span
-from kai_tracing_core.telemetry import asyncio_steps
-from kai_tracing_core.telemetry.asyncio_steps import Step, TimedCoroutine
+from kai_tracing_core.telemetry.asyncio_steps import Step, TimedCoroutine, adopt, current_step, unwatch, watch
 from kai_tracing_core.trace_context import TraceContext
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["RUNNING", "WAITING", "AsyncioTruth"]
 
@@ -42,23 +38,27 @@ class AsyncioTruth(SpanProcessor):
         self._gc_pause = gc_pause
         self._gc_started = 0.0
         self._get_current_span = get_current_span
-        asyncio_steps.watch(self)
+        watch(self)
         gc.callbacks.append(self._on_gc)
 
     def shutdown(self, timeout: float) -> bool:
         """Stop measuring; loops and the collector are as they were before."""
-        asyncio_steps.unwatch(self)
+        unwatch(self)
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
         return True
 
     def on_start(self, span: Span, parent: TraceContext | None) -> None:
         """Remember how long the task has run."""
-        step = asyncio_steps.current_step()
+        step = current_step()
         if step is None or step.task is None:
-            asyncio_steps.adopt()
+            adopt()
             return
-        span.set_attribute(RUNNING, _Mark(step.task))
+        mark = _Mark()
+        mark.task = task = step.task
+        mark.started = now = perf_counter()
+        mark.ran = task.running(now)
+        span.set_attribute(RUNNING, mark)
 
     def on_ending(self, span: Span) -> None:
         """Say how long the task ran meanwhile."""
@@ -67,15 +67,16 @@ class AsyncioTruth(SpanProcessor):
             return
         now = perf_counter()
         running = mark.task.running(now) - mark.ran
-        span._attributes[RUNNING] = round(running, 6)
-        span.set_attribute(WAITING, round(max(0.0, now - mark.started - running), 6))
-        step = asyncio_steps.current_step()
-        if step is not None and not step.reported and step.task is mark.task:
-            # The innermost span that was there for most of the stall gets it, and ends first.
-            seconds = now - step.started
-            if seconds >= self.stall and now - mark.started >= seconds / 2:
-                step.reported = True
-                _add_stall(span, step, seconds)
+        span._attributes[RUNNING] = running
+        span.set_attribute(WAITING, max(0.0, now - mark.started - running))
+        step = current_step()
+        if step is None or step.task is not mark.task or step.reported:
+            return
+        # The innermost span that was there for most of a stall gets it, and ends first.
+        seconds = now - step.started
+        if seconds >= self.stall and now - mark.started >= seconds / 2:
+            step.reported = True
+            _add_stall(span, step, seconds)
 
     def on_stall(self, step: Step, seconds: float) -> None:
         """A step that no span ended in took that long: it belongs to the span that is current."""
@@ -114,13 +115,6 @@ class _Mark(float):
     task: TimedCoroutine
     ran: float
     started: float
-
-    def __new__(cls, task: TimedCoroutine) -> Self:
-        mark = super().__new__(cls)
-        mark.task = task
-        mark.started = perf_counter()
-        mark.ran = task.running(mark.started)
-        return mark
 
 
 def _add_stall(span: Span, step: Step, seconds: float) -> None:
