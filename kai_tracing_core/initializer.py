@@ -75,6 +75,8 @@ def create(settings: TracingSettings) -> TracingProvider:
         ConfigurationError: a setting is wrong, or a plugin cannot be loaded.
     """
     if settings.type == "noop":  # records nothing, so that there is nothing to sample, limit or hook into
+        if settings.telemetry:
+            logger.warning("%s reports nothing: the no-op provider records no spans", settings.describe("telemetry"))
         return plugins.create_provider(settings, PipelineConfig(), _propagator(settings))
     manager = plugins.extensions()
     config = PipelineConfig(

@@ -150,3 +150,9 @@ def test_tail_sampling(initialized: Initialized) -> None:
     assert service.flush()
     assert service.stats().exported < 100
     assert service.telemetry[0].calls("work") == 100
+
+
+def test_noop(initialized: Initialized, caplog: pytest.LogCaptureFixture) -> None:
+    """With the no-op provider there is nothing to measure either, and a warning says so."""
+    assert initialized(type="noop", telemetry=["inmemory"]).telemetry == ()
+    assert "TRACING_TELEMETRY" in caplog.text
