@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from kai_tracing_core.processing import lifecycle
 
-__all__ = ["Step", "TimedCoroutine", "Watcher", "adopt", "current_step", "unwatch", "watch"]
+__all__ = ["Step", "TimedCoroutine", "TimedTask", "Watcher", "adopt", "current_step", "unwatch", "watch"]
 
 logger = logging.getLogger(__name__)
 
