@@ -77,9 +77,14 @@ def app(service: TracingService) -> Iterator[celery.Celery]:
     def fail() -> None:
         raise ValueError("out of stock")
 
+    def leave_logging_alone(**_: Any) -> None:
+        """The worker would replace the handlers and levels of the whole test process."""
+
+    signals.setup_logging.connect(leave_logging_alone)
     with start_worker(app, perform_ping_check=False, pool="solo"):
         yield app
     app.close()
+    signals.setup_logging.disconnect(leave_logging_alone)
     signals.before_task_publish.disconnect(names["sending"])
     signals.task_prerun.disconnect(names["beginning"])
     signals.task_failure.disconnect(names["failing"])
