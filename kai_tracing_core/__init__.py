@@ -1,7 +1,8 @@
 """One tracing API for Python services; `TRACING_TYPE` chooses the backend behind it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kai_tracing_core.lazy import lazy_exports
 from kai_tracing_core.provider import RecordingProvider, TracingProvider
 from kai_tracing_core.service import TracingService, tracing
 from kai_tracing_core.span import Link, Span, SpanKind, SpanOptions, SpanResult, SpanStatusCode
@@ -35,21 +36,14 @@ __all__ = [
 ]
 
 # Imported when they are asked for: pydantic alone takes longer to import than the OpenTelemetry SDK with an exporter.
-_LAZY = {
-    "ConfigurationError": "errors",
-    "ProviderSettings": "settings",
-    "TracingSettings": "settings",
-    "hookimpl": "hookspecs",
-    "initialize_tracing": "initializer",
-    "register_plugin": "plugins",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "ConfigurationError": "errors",
+        "ProviderSettings": "settings",
+        "TracingSettings": "settings",
+        "hookimpl": "hookspecs",
+        "initialize_tracing": "initializer",
+        "register_plugin": "plugins",
+    },
+)

@@ -1,9 +1,10 @@
 """HTTP: a traced client, and middleware for servers."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kai_tracing_core.http.asgi import TracingMiddleware
 from kai_tracing_core.http.wsgi import TracingWsgiMiddleware
+from kai_tracing_core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from kai_tracing_core.http.attempt import ClientTracer
@@ -30,32 +31,20 @@ __all__ = [
 ]
 
 # Imported when they are asked for, since the middleware needs neither httpx nor requests.
-_LAZY = {
-    "ApiClient": "client",
-    "AsyncApiClient": "client",
-    "AsyncTracingTransport": "transport",
-    "ClientTracer": "attempt",
-    "RetryOptions": "retrying",
-    "TracingAdapter": "requests_adapter",
-    "TracingTransport": "transport",
-    "api_client": "defaults",
-    "async_api_client": "defaults",
-    "create_api_client": "client",
-    "create_async_api_client": "client",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    try:
-        value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    except ModuleNotFoundError as error:
-        extra = "requests" if error.name == "requests" else "http"
-        raise ImportError(
-            f"{name} needs {error.name}, which is not installed: pip install 'kai-tracing-core[{extra}]'"
-        ) from error
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "ApiClient": "client",
+        "AsyncApiClient": "client",
+        "AsyncTracingTransport": "transport",
+        "ClientTracer": "attempt",
+        "RetryOptions": "retrying",
+        "TracingAdapter": "requests_adapter",
+        "TracingTransport": "transport",
+        "api_client": "defaults",
+        "async_api_client": "defaults",
+        "create_api_client": "client",
+        "create_async_api_client": "client",
+    },
+    extras={"httpx": "http", "requests": "requests", "tenacity": "http"},
+)
