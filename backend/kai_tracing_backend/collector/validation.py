@@ -21,6 +21,7 @@ _EARLIEST = 946_684_800_000_000_000  # 2000: whatever says less has no clock
 _AHEAD = 86_400_000_000_000
 _LONGEST = 366 * 86_400_000_000_000
 _MAX_WEIGHT = 1e15
+_SMALL = (int, float, bool)
 _NO_TRACE = bytes(16)
 _NO_SPAN = bytes(8)
 
@@ -80,7 +81,9 @@ def check_attributes(attributes: Mapping[str, Value]) -> None:
     if len(attributes) > MAX_ATTRIBUTES:
         raise ValueError(f"{len(attributes)} attributes are more than {MAX_ATTRIBUTES}")
     for key, value in attributes.items():
-        if _size(value) > MAX_TEXT or len(key) > MAX_TEXT:
+        kind = type(value)
+        size = len(value) if kind is str else 0 if kind in _SMALL else _size(value)  # type: ignore[arg-type]  # a str
+        if size > MAX_TEXT or len(key) > MAX_TEXT:
             raise ValueError(f"the attribute {key[:100]!r} is longer than {MAX_TEXT}")
 
 

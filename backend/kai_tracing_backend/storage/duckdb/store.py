@@ -83,6 +83,8 @@ class DuckDBStore:
             batch = self._new_spans(cursor, batch)
             if batch.num_rows == 0:
                 return 0
+            # Spans of a trace side by side: their trace ids then take a byte or two instead of sixteen.
+            batch = batch.sort_by([("trace_high", "ascending"), ("trace_low", "ascending")])
             edges = self._edges(file.day, batch)
             cursor.register("incoming", batch)
             cursor.register("found", edges)
