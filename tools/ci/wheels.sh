@@ -22,7 +22,7 @@ install() { # ENVIRONMENT REQUIREMENT...
 }
 install core "kai-tracing-core @ $core"
 install zipkin "kai-tracing-core[zipkin] @ $core"
-install all "kai-tracing-core[all] @ $core" dist/kai_tracing_jsonlines-*.whl
+install all "kai-tracing-core[all] @ $core" dist/kai_tracing_backend-*.whl dist/kai_tracing_jsonlines-*.whl
 
 cp tools/ci/smoke.py README.md "$place"
 for environment in core zipkin all; do
