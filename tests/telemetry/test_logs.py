@@ -169,14 +169,14 @@ def test_setting(initialized: Initialized) -> None:
     handlers = list(logging.getLogger().handlers)
     service = initialized(log_events=True)
     with service.span("work") as span:
-        logging.getLogger("shop").warning("https://ann:secret@host/ is slow")
-        logging.getLogger("shop").info("too little")
+        logging.getLogger("tests.telemetry.orders").warning("https://ann:secret@host/ is slow")
+        logging.getLogger("tests.telemetry.orders").info("too little")
         logging.getLogger("kai_tracing_core.some.module").warning("not about the application")
     assert [event.attributes["log.message"] for event in span.events] == ["https://REDACTED:REDACTED@host/ is slow"]
     initialized(service=service, log_events=True, log_events_level="ERROR")
     with service.span("work") as span:
-        logging.getLogger("shop").warning("too little")
-        logging.getLogger("shop").error("once")
+        logging.getLogger("tests.telemetry.orders").warning("too little")
+        logging.getLogger("tests.telemetry.orders").error("once")
     assert [event.attributes["log.message"] for event in span.events] == ["once"]
     initialized(service=service)
     assert logging.getLogger().handlers == handlers
