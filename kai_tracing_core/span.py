@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_new_context: Callable[[type[TraceContext]], TraceContext] = object.__new__
+
 __all__ = [
     "Event",
     "Link",
@@ -329,14 +331,15 @@ class Span:
     @property
     def trace_context(self) -> TraceContext:
         """What `inject_context` sends on: this span's identity and the baggage that is current here."""
-        context = TraceContext(
-            self._trace_id,
-            self._span_id,
-            self._flags & ~PARENT_REMOTE,
-            self._trace_state,
-            baggage=self._baggage(),
-        )
+        # Filled in without the constructor, which would take a fifth of the time that injecting takes.
+        context = _new_context(TraceContext)
+        context._trace_id = self._trace_id
+        context._span_id = self._span_id
+        context._flags = self._flags & ~PARENT_REMOTE
+        context._trace_state = self._trace_state
         context._weight = self._weight
+        context.is_remote = False
+        context.baggage = self._baggage()
         return context
 
     def _baggage(self) -> Mapping[str, str]:

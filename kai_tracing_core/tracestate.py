@@ -29,9 +29,12 @@ def parse_tracestate(values: Iterable[str]) -> str:
     Blanks around members and empty members are left out; of members with the same key the first, newest one stays.
     One malformed member, or more than 32, make the whole list invalid. A longer one than 512 characters is shortened.
     """
+    joined = ",".join(values)
+    if len(joined) <= MAX_LENGTH and _match_member(joined):  # one member, as most are: a third of what the rest takes
+        return joined
     members: dict[str, str] = {}
     count = 0
-    for part in ",".join(values).split(","):
+    for part in joined.split(","):
         member = part.strip(_OWS)
         if member:
             match = _match_member(member)

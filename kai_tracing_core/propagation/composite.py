@@ -20,6 +20,10 @@ class CompositePropagator(Propagator):
 
     def __init__(self, propagators: Sequence[Propagator]) -> None:
         self.propagators = tuple(propagators)
+        self._inject = tuple(propagator.inject for propagator in self.propagators)
+        self._inject_ids = tuple(
+            propagator.inject for propagator in self.propagators if type(propagator) is not BaggagePropagator
+        )
         self._extract_plain = tuple(propagator.extract_plain for propagator in self.propagators)
         names = [propagator.fields for propagator in self.propagators]
         # One that does not say which headers it reads must be given them all.
@@ -40,8 +44,8 @@ class CompositePropagator(Propagator):
 
     def inject(self, context: TraceContext, carrier: MutableMapping[str, str]) -> None:
         """Write every format."""
-        for propagator in self.propagators:
-            propagator.inject(context, carrier)
+        for inject in self._inject if context.baggage else self._inject_ids:
+            inject(context, carrier)
 
 
 def built_in_propagator(name: str) -> Propagator:

@@ -15,6 +15,7 @@ __all__ = ["BaggagePropagator", "TraceContextPropagator"]
 
 _new = object.__new__
 _FLAGS = {f"{flags:02x}": flags & WIRE_FLAGS for flags in range(256)}
+_DIGITS = tuple(f"{flags:02x}" for flags in range(WIRE_FLAGS + 1))
 _match_current = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 _match_any = re.compile(r"[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*").fullmatch
 
@@ -70,12 +71,9 @@ class TraceContextPropagator(Propagator):
     def inject(self, context: TraceContext, carrier: MutableMapping[str, str]) -> None:
         """Write a version 00 `traceparent`, and `tracestate` where there is one."""
         if context._trace_id and context._span_id:
-            # The % operator, since an f-string takes twice as long to format these.
-            carrier["traceparent"] = "00-%032x-%016x-%02x" % (  # noqa: UP031
-                context._trace_id,
-                context._span_id,
-                context._flags & WIRE_FLAGS,
-            )
+            # Through bytes, since formatting the integers takes half as long again.
+            trace_id, span_id = context._trace_id.to_bytes(16, "big"), context._span_id.to_bytes(8, "big")
+            carrier["traceparent"] = f"00-{trace_id.hex()}-{span_id.hex()}-{_DIGITS[context._flags & WIRE_FLAGS]}"
             if context._trace_state:
                 carrier["tracestate"] = context._trace_state
 
