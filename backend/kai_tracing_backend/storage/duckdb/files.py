@@ -82,7 +82,8 @@ class Files:
 
     def _attach(self, path: Path, name: str) -> None:
         try:
-            self._connection.execute(f'ATTACH $path AS "{name}"', {"path": str(path)})
+            quoted = str(path).replace("'", "''")  # before DuckDB 2.0 a path cannot be a parameter
+            self._connection.execute(f"ATTACH '{quoted}' AS \"{name}\"")
         except duckdb.Error as error:
             if "lock" in str(error).lower():
                 raise StoreError(
