@@ -19,7 +19,7 @@ from benchmarks.row import Case, Row
 
 __all__ = ["GROUPS", "Result", "can_count", "measure"]
 
-GROUPS = ("startup", "recording", "propagation", "memory", "export", "http")
+GROUPS = ("startup", "recording", "processing", "propagation", "memory", "export", "http")
 _TIMEOUT = 300
 
 
