@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,7 +78,9 @@ def run(requests: int | None = None, console: Console | None = None) -> int:
             console.print(f"A shop of {len(SERVICES)} services is open at {gateway}.")
             console.print(_destination(chosen) + (" Ctrl-C closes it." if requests is None else ""), end="\n\n")
             _send(gateway, requests, receiver, console, problems)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # while the shop was opening
+            pass
+        if requests is None:
             console.print("Closing the shop.")
         provider = tracing.provider
         tracing.shutdown(5.0)
@@ -178,7 +181,8 @@ def _send(
     problems: list[str],
 ) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    display = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with _ctrl_c() as pressed, display as progress:
         task = progress.add_task("requests", total=requests)
         for journey in itertools.islice(itertools.cycle(JOURNEYS), requests):
             trace_id = _walk(journey, gateway, console, problems)
@@ -187,6 +191,19 @@ def _send(
             progress.advance(task)
             if requests is None:
                 time.sleep(_PAUSE)
+            if pressed:
+                break
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[list[int]]:
+    """A list that is filled when Ctrl-C is pressed; as an exception it might strike while the display holds a lock."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _walk(journey: Journey, gateway: str, console: Console, problems: list[str]) -> str:

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _NEVER = 1 << 62
 _EVICTION_TRIES = 16
+_BOOKKEEPING = 0.25  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ class BatchProcessor(SpanProcessor):
         worker = self._worker
         if worker is not None:
             self._ring()
-            worker.join(max(0.0, deadline - monotonic()))
+            # The worker gives up at the deadline, too, and then has to count what it held.
+            worker.join(max(0.0, deadline - monotonic()) + _BOOKKEEPING)
         stuck = worker is not None and worker.is_alive()
         left = self._clear()
         self._dropped["shutdown"] += left
