@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests on every supported Python that is installed here, and with the lowest versions of what we depend on.
-# All at once, each in an environment of its own under build/: much of a test's time is waiting.
+# One after the other, each in an environment of its own under build/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 uv="$PWD/.venv/bin/uv"
@@ -26,15 +26,22 @@ try() { # NAME PYTHON RESOLUTION
     "$uv" pip install --quiet --python "$environment/bin/python" --group dev
     [ "$3" = highest ] || "$uv" pip list --python "$environment/bin/python"
     # Nothing here uses anyio's plugin, and an old one does not know a new pytest.
-    PATH="$PATH:$PWD/.venv/bin" "$environment/bin/python" -m pytest -q -p no:cacheprovider -p no:anyio
+    PATH="$PATH:$PWD/.venv/bin" "$environment/bin/python" -m pytest -n auto --dist loadfile \
+        -p no:cacheprovider -p no:anyio
 }
 
 mkdir -p build/environments
-declare -A running
+failed=0
 start() { # NAME PYTHON RESOLUTION
+    local log="build/environments/$1.log"
     echo "testing on $1 ($2)"
-    try "$@" >"build/environments/$1.log" 2>&1 &
-    running[$1]=$!
+    if try "$@" >"$log" 2>&1; then
+        echo "$1: $(grep -E '^=+ .* (passed|failed)' "$log" | tail -n 1)"
+    else
+        failed=1
+        echo "$1: FAILED"
+        tail -n 100 "$log"
+    fi
 }
 
 lowest=""
@@ -49,15 +56,4 @@ for version in 3.10 3.11 3.12 3.13; do
     fi
 done
 start lowest-dependencies "$lowest" lowest-direct
-
-failed=0
-for name in "${!running[@]}"; do
-    if wait "${running[$name]}"; then
-        echo "$name: $(tail -n 1 "build/environments/$name.log")"
-    else
-        failed=1
-        printf '%s: FAILED\n' "$name"
-        tail -n 100 "build/environments/$name.log"
-    fi
-done
 exit $failed
