@@ -65,6 +65,8 @@ class Files:
                 "python_enable_replacements": False,
             },
         )
+        # DuckDB 1.5 hands the range of a join's keys to Arrow as signed integers, which ids of 64 bits are not.
+        self._connection.execute("SET disabled_optimizers = 'join_filter_pushdown'")
         try:
             self._attach(self.folder / "history.duckdb", HISTORY)  # its lock is the folder's
             self.days = {}
