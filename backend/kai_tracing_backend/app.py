@@ -9,14 +9,14 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
-from kai_tracing_backend.api.v1 import api_app
+from kai_tracing_backend.api.app import api_app
 from kai_tracing_backend.collector.http import otlp_app, zipkin_app
 from kai_tracing_backend.collector.intake import Intake
-from kai_tracing_backend.collector.queue import WriteQueue
 from kai_tracing_backend.settings import BackendSettings
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
+from kai_tracing_backend.tenants import DEFAULT_TENANT, TenantMiddleware, Tenants
 
 __all__ = ["Backend", "PortError"]
 
@@ -53,15 +53,21 @@ class Backend:
                 for name in ("api_port", "otlp_http_port", "zipkin_port")
                 if getattr(settings, name)
             }
-            self.store = DuckDBStore(settings.data, memory_limit=settings.memory_limit)
+            self.tenants = Tenants(self._open_store, settings.queue_bytes)
+            self.tenants.get()
             undo.pop_all()
-        self._queue = WriteQueue(self.store, settings.queue_bytes)
+
+    def _open_store(self, tenant: str) -> DuckDBStore:
+        folder = self.settings.data
+        if tenant != DEFAULT_TENANT:
+            folder = folder / "tenants" / tenant
+        return DuckDBStore(folder, memory_limit=self.settings.memory_limit)
 
     async def run(self) -> None:
         """Serve until `stop`; then finish what was begun, write what waits and close the store."""
-        intake = Intake(self._queue)
-        apps = {"api_port": api_app(self.store), "otlp_http_port": otlp_app(intake), "zipkin_port": zipkin_app(intake)}
-        servers = {name: _server(apps[name]) for name in self._sockets}
+        intake = Intake()
+        apps = {"api_port": api_app(), "otlp_http_port": otlp_app(intake), "zipkin_port": zipkin_app(intake)}
+        servers = {name: _server(TenantMiddleware(apps[name], self.tenants)) for name in self._sockets}
         tasks = [asyncio.create_task(server.serve([self._sockets[name]])) for name, server in servers.items()]
         stopped = asyncio.create_task(self._stopped.wait())
         try:
@@ -88,8 +94,7 @@ class Backend:
         """Write what waits, and let go of ports and files; `run` does it at its end."""
         for listener in self._sockets.values():
             listener.close()
-        self._queue.close()
-        self.store.close()
+        self.tenants.close()
 
 
 def _listen(settings: BackendSettings, name: str) -> socket.socket:
@@ -110,7 +115,7 @@ def _listen(settings: BackendSettings, name: str) -> socket.socket:
     return listener
 
 
-def _server(app: Starlette) -> _Server:
+def _server(app: ASGIApp) -> _Server:
     return _Server(
         uvicorn.Config(
             app,

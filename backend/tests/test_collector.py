@@ -8,10 +8,7 @@ import json
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +16,12 @@ import pytest
 from google.rpc.status_pb2 import Status
 from kai_tracing_backend.app import Backend, PortError
 from kai_tracing_backend.collector.otlp import decode_json, decode_protobuf
-from kai_tracing_backend.collector.queue import QueueFullError, WriteQueue
 from kai_tracing_backend.collector.zipkin import decode as decode_zipkin
 from kai_tracing_backend.model import Edge
 from kai_tracing_backend.settings import BackendSettings
 from kai_tracing_backend.storage.contract import SpanStore, StoreError, StoreFullError
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
+from kai_tracing_backend.storage.queue import QueueFullError, WriteQueue
 from kai_tracing_backend.testing.store_contract import EVER, batch, span
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -32,26 +29,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from kai_tracing_core.initializer import initialize_tracing
+from tests.support.backend import JSON, Answer, ask, running, settings_in
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 PROTOBUF = "application/x-protobuf"
-JSON = "application/json"
 NOW = time.time_ns()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def settings_in(folder: Path) -> BackendSettings:
-    """Settings with a folder and free ports."""
-    api, otlp, zipkin = free_ports(3)
-    return BackendSettings(data=folder / "data", api_port=api, otlp_http_port=otlp, zipkin_port=zipkin)
 
 
 @pytest.fixture
@@ -66,49 +48,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     """A running backend for tests that do not look into it."""
     with running(tmp_path_factory.mktemp("shared")) as made:
         yield made
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[Backend]:
-    """A backend that runs in a thread of its own."""
-    ready = threading.Event()
-    made: list[Any] = []
-
-    async def run() -> None:
-        made.extend((Backend(settings_in(folder)), asyncio.get_running_loop()))
-        ready.set()
-        await made[0].run()
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    assert ready.wait(30)
-    yield made[0]
-    made[1].call_soon_threadsafe(made[0].stop)
-    thread.join(30)
-    assert not thread.is_alive()
-
-
-class Answer:
-    """What a server answered."""
-
-    def __init__(self, status: int, headers: Any, body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def ask(port: int, path: str, body: bytes | None = None, kind: str = JSON, **headers: str) -> Answer:
-    """One request; an error status is an answer, too."""
-    names = {"Content-Type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, names)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return Answer(answer.status, answer.headers, answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.headers, error.read())
 
 
 def post(backend: Backend, body: bytes, kind: str = PROTOBUF, **headers: str) -> Answer:
@@ -207,7 +146,7 @@ def test_a_partial_success_says_what_was_rejected(backend: Backend) -> None:
     partial = ExportTraceServiceResponse.FromString(answer.body).partial_success
     assert (partial.rejected_spans, partial.error_message) == (2, document["errorMessage"])
     assert "trace_id must have 16 bytes, not 1; span_id must have 8 bytes, not 1" in partial.error_message
-    assert [found.name for found in backend.store.trace("3")] == ["op"]
+    assert [found.name for found in backend.tenants.get().store.trace("3")] == ["op"]
 
 
 def test_an_accepted_request_is_answered_with_an_empty_message(backend: Backend) -> None:
@@ -217,7 +156,7 @@ def test_an_accepted_request_is_answered_with_an_empty_message(backend: Backend)
         for answer in (post(backend, body, kind), post(backend, gzip.compress(body), kind, Content_Encoding="gzip")):
             assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
             assert answer.body in (b"", b"{}")
-    assert sum(rate.spans for rate in backend.store.rates(*EVER)) == 3
+    assert sum(rate.spans for rate in backend.tenants.get().store.rates(*EVER)) == 3
 
 
 @pytest.mark.parametrize(
@@ -256,7 +195,7 @@ def test_text_that_is_not_utf8_is_refused(backend: Backend) -> None:
     document = as_json(message(count=1))
     document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] = "a\ud800b"
     assert post(backend, json.dumps(document).encode(), JSON).status == 200
-    assert [found.name for found in backend.store.trace("1")] == ["a\ufffdb"]
+    assert [found.name for found in backend.tenants.get().store.trace("1")] == ["a\ufffdb"]
 
 
 def test_values_keep_their_types_in_protobuf_and_json(backend: Backend) -> None:
@@ -291,7 +230,7 @@ def test_values_keep_their_types_in_protobuf_and_json(backend: Backend) -> None:
     document["unknown"] = 1
     # Half of the threshold is below the randomness of this id, so that it says the same.
     assert post(backend, json.dumps(document).encode(), JSON).json == {}
-    (first,), (second,) = backend.store.trace("1"), backend.store.trace("9")
+    (first,), (second,) = backend.tenants.get().store.trace("1"), backend.tenants.get().store.trace("9")
     assert {**vars(first), "trace_id": second.trace_id} == vars(second)
     assert first.attributes == {
         "s": "ä",
@@ -347,7 +286,7 @@ def test_zipkin_spans(backend: Backend) -> None:
     )
     answer = ask(port, "/api/v2/spans", json.dumps([one, {"traceId": "xyz"}]).encode())
     assert (answer.status, answer.body) == (202, b"traceId must be hexadecimal")
-    (found,) = backend.store.trace("1")
+    (found,) = backend.tenants.get().store.trace("1")
     assert (found.kind, found.duration, found.status, found.parent_id) == (3, 7_000, 2, f"{2:016x}")
     assert found.attributes == {
         "http.method": "GET",
@@ -398,7 +337,7 @@ def test_an_opentelemetry_sdk_and_its_exporter(backend: Backend) -> None:
         child.set_attribute("list", [1, 2])
         child.add_event("done", {"ok": True})
     provider.shutdown()
-    first, second = backend.store.trace(f"{root.get_span_context().trace_id:032x}")
+    first, second = backend.tenants.get().store.trace(f"{root.get_span_context().trace_id:032x}")
     assert (first.name, first.service, second.parent_id) == ("root", "sdk", first.span_id)
     assert second.attributes == {"list": [1, 2]}
     assert (second.events[0].name, second.events[0].attributes) == ("done", {"ok": True})
@@ -420,7 +359,7 @@ def test_our_own_providers(backend: Backend, kind: str) -> None:
         tracing.flush(10)
     finally:
         tracing.shutdown()
-    first, second = backend.store.trace(root.trace_id)
+    first, second = backend.tenants.get().store.trace(root.trace_id)
     assert (first.name, first.service, second.parent_id) == ("root", "app", first.span_id)
     assert second.attributes["n"] in (1, "1")
 
@@ -458,7 +397,7 @@ def test_the_shop_is_stored_exactly(tmp_path: Path) -> None:
         for body in [*requests, *requests]:
             answer = await asyncio.to_thread(post, backend, body, JSON)
             assert (answer.status, answer.json) == (200, {})
-        await asyncio.to_thread(check, backend.store)
+        await asyncio.to_thread(check, backend.tenants.get().store)
         services = await asyncio.to_thread(ask, settings.api_port, "/api/v1/services")
         assert services.json == {"services": sorted(truth["services"])}
         backend.stop()
@@ -546,7 +485,11 @@ def test_a_sender_is_told_to_come_again(
         raise error or QueueFullError("full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(backend._queue if error is None else backend.store, "submit" if error is None else "write", fail)
+        patch.setattr(
+            backend.tenants.get().queue if error is None else backend.tenants.get().store,
+            "submit" if error is None else "write",
+            fail,
+        )
         answer = post(backend, body)
         assert answer.status == status
         assert int(answer.headers["Retry-After"]) > 0
@@ -564,7 +507,7 @@ def test_the_api(backend: Backend) -> None:
     port = backend.settings.api_port
     assert ask(port, "/healthz").json == {"status": "ok"}
     assert ask(port, "/readyz").json == {"status": "ready"}
-    backend.store.write(batch(span(5, 1, attributes={"n": 1}), span(5, 2, 1, service="b")))
+    backend.tenants.get().store.write(batch(span(5, 1, attributes={"n": 1}), span(5, 2, 1, service="b")))
     assert ask(port, "/api/v1/services").json == {"services": ["a", "b"]}
     found = ask(port, "/api/v1/traces/5").json
     assert found["traceId"] == f"{5:032x}"

@@ -16,6 +16,8 @@ from kai_tracing_backend.model import Search
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.support.backend import free_ports
+
 KILLS = 3
 PER_REQUEST = 20
 
@@ -24,13 +26,6 @@ def start(*options: object) -> subprocess.Popen[str]:
     """`kai-tracing serve` with these options."""
     command = [str(Path(sys.executable).with_name("kai-tracing")), "serve", *map(str, options)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-    return port
 
 
 def request_of(trace: int) -> bytes:
@@ -90,7 +85,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
 
     Unacknowledged requests are sent again, as exporters do, so that some are stored already: they count once.
     """
-    data, port = tmp_path / "data", free_port()
+    data, port = tmp_path / "data", free_ports(1)[0]
     senders = [Sender(port, 1_000_000 * number + 1) for number in range(1, 4)]
     options = ("--data", data, "--otlp-http-port", port, "--zipkin-port", 0, "--api-port", 0)
     process = start(*options)
@@ -131,7 +126,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
 
 def test_it_says_where_it_listens_and_stops_when_told(tmp_path: Path) -> None:
     """The ports on standard output; SIGTERM ends it with 0; by default its folder is the only thing it needs."""
-    port = free_port()
+    port = free_ports(1)[0]
     process = start("--data", tmp_path, "--api-port", port, "--otlp-http-port", 0, "--zipkin-port", 0)
     assert process.stdout is not None
     lines = [process.stdout.readline(), process.stdout.readline()]

@@ -11,10 +11,11 @@ from http import HTTPStatus
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from kai_tracing_backend.collector.queue import QueueFullError, WriteQueue
 from kai_tracing_backend.collector.validation import Accepted
 from kai_tracing_backend.columns import SpanColumns
 from kai_tracing_backend.storage.contract import StoreError, StoreFullError
+from kai_tracing_backend.storage.queue import QueueFullError
+from kai_tracing_backend.tenants import Tenant, tenant_of
 
 __all__ = ["MAX_BODY", "Decode", "Intake", "RefusedError"]
 
@@ -41,12 +42,11 @@ class RefusedError(Exception):
 class Intake:
     """From a request to stored spans; one for all receivers, since they share its bounds."""
 
-    def __init__(self, queue: WriteQueue) -> None:
-        self._queue = queue
+    def __init__(self) -> None:
         self._held = 0
 
     async def store(self, request: Request, decode: Decode) -> Accepted:
-        """Read, decode and store; returns when the spans are durable.
+        """Read, decode and store for the request's tenant; returns when the spans are durable.
 
         Raises:
             RefusedError: nothing was stored.
@@ -64,7 +64,7 @@ class Intake:
                     raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", 1)
             encoding = request.headers.get("content-encoding", "identity").strip().lower()
             columns, accepted = await run_in_threadpool(_decode, bytes(body), encoding, decode)
-            await self._commit(columns)
+            await self.commit(tenant_of(request), columns)
         except ClientDisconnect as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "the request ended before its body did") from error
         finally:
@@ -73,9 +73,14 @@ class Intake:
             logger.warning("%d spans were rejected: %s", accepted.rejected, accepted.message)
         return accepted
 
-    async def _commit(self, columns: SpanColumns) -> None:
+    async def commit(self, tenant: Tenant, columns: SpanColumns) -> None:
+        """Store what a receiver has decoded; returns when it is durable.
+
+        Raises:
+            RefusedError: nothing was stored.
+        """
         try:
-            future = self._queue.submit(await run_in_threadpool(columns.finish))
+            future = tenant.queue.submit(await run_in_threadpool(columns.finish))
             await asyncio.wrap_future(future)
         except QueueFullError as error:
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, str(error), 1) from error

@@ -1,0 +1,91 @@
+"""Tenants: each has a store of its own, so that no query of one can ever meet a span of another."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kai_tracing_backend.storage.contract import SpanStore
+from kai_tracing_backend.storage.queue import WriteQueue
+
+__all__ = ["DEFAULT_TENANT", "Tenant", "TenantMiddleware", "Tenants", "tenant_of"]
+
+DEFAULT_TENANT = "default"
+"""Whose the spans of a sender are that says nothing else."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # it becomes a folder's name
+
+
+class Tenant:
+    """One tenant: its spans, and the queue of those that wait to be stored."""
+
+    def __init__(self, name: str, store: SpanStore, queue_bytes: int) -> None:
+        self.name = name
+        self.store = store
+        self.queue = WriteQueue(store, queue_bytes)
+
+    def close(self) -> None:
+        """Write what waits, then close the store."""
+        self.queue.close()
+        self.store.close()
+
+
+class Tenants:
+    """All tenants of a process, each opened when it is asked for first. Every method may be called from any thread."""
+
+    def __init__(self, open_store: Callable[[str], SpanStore], queue_bytes: int) -> None:
+        self._open_store = open_store
+        self._queue_bytes = queue_bytes
+        self._opened: dict[str, Tenant] = {}
+        self._changing = threading.Lock()
+
+    def get(self, name: str = DEFAULT_TENANT) -> Tenant:
+        """The tenant of this name.
+
+        Raises:
+            ValueError: a name is 1 to 63 lowercase letters, digits, `-` and `_`, and begins with a letter or digit.
+            StoreError: its store cannot be opened.
+        """
+        if (found := self._opened.get(name)) is not None:
+            return found
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no tenant's name: 1 to 63 of a-z, 0-9, - and _, beginning with a-z or 0-9")
+        with self._changing:
+            if (found := self._opened.get(name)) is None:
+                found = self._opened[name] = Tenant(name, self._open_store(name), self._queue_bytes)
+            return found
+
+    def opened(self) -> list[Tenant]:
+        """Those that are open, by name."""
+        return [self._opened[name] for name in sorted(self._opened)]
+
+    def close(self) -> None:
+        """Close them all."""
+        with self._changing:
+            for tenant in self._opened.values():
+                tenant.close()
+            self._opened.clear()
+
+
+class TenantMiddleware:
+    """ASGI: says whose request it is. Handlers ask `tenant_of`."""
+
+    def __init__(self, app: ASGIApp, tenants: Tenants) -> None:
+        self._app = app
+        self._tenants = tenants
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["tenant"] = self._tenants.get()
+        await self._app(scope, receive, send)
+
+
+def tenant_of(connection: HTTPConnection) -> Tenant:
+    """The tenant of a request; a FastAPI dependency, too."""
+    found: Tenant = connection.state.tenant
+    return found
