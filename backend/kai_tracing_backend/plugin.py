@@ -14,7 +14,8 @@ __all__ = ["kai_tracing_register_commands"]
 
 @hookimpl
 def kai_tracing_register_commands(cli: click.Group) -> None:
-    """Add `kai-tracing serve`."""
-    from kai_tracing_backend.cli import serve
+    """Add `kai-tracing serve` and the commands that ask a running backend."""
+    from kai_tracing_backend.cli import COMMANDS
 
-    cli.add_command(serve)
+    for command in COMMANDS:
+        cli.add_command(command)

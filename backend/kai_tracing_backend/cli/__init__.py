@@ -1,0 +1,11 @@
+"""The commands that the backend adds to `kai-tracing`: a module for each noun.
+
+They are imported for `kai-tracing --help`, so each imports what is heavy when it runs.
+"""
+
+from kai_tracing_backend.cli.serve import serve
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = (serve,)
+"""What `kai-tracing` gets."""
