@@ -22,6 +22,7 @@ __all__ = [
     "integer",
     "load",
     "load_attributes",
+    "plain",
     "text",
     "to_otlp",
 ]
@@ -67,6 +68,30 @@ def to_otlp(value: Value) -> dict[str, Any]:
     if isinstance(value, list):
         return {"arrayValue": {"values": [to_otlp(item) for item in value]}}
     return {"kvlistValue": {"values": [{"key": key, "value": to_otlp(item)} for key, item in value.items()]}}
+
+
+def plain(value: Value) -> str:
+    """The value as text for formats that know text only: lists and maps as JSON, bytes in base64, nothing as "".
+
+    Other than `dump`, it does not tell 200 from "200".
+    """
+    if isinstance(value, str):
+        return value
+    found = _simple(value)
+    return "" if found is None else found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+def _simple(value: Value) -> Any:
+    """The value as JSON has it, which knows neither bytes nor NaN."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return to_otlp(value)["doubleValue"]
+    if isinstance(value, list):
+        return [_simple(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _simple(item) for key, item in value.items()}
+    return value
 
 
 def from_otlp(document: object, depth: int = 0) -> Value:  # noqa: C901 - one branch for each type

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException
 
-from kai_tracing_backend.api.encoding import span_document
+from kai_tracing_backend.formats import otlp
+from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.tenants import Tenant, tenant_of
 
 __all__ = ["router"]
@@ -32,4 +33,14 @@ def trace(trace_id: str, tenant: Asking) -> dict[str, Any]:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "a trace id has 1 to 32 hexadecimal digits") from error
     if not spans:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no trace {trace_id}")
-    return {"traceId": spans[0].trace_id, "spans": [span_document(span) for span in spans]}
+    return {"traceId": spans[0].trace_id, "spans": [_span(span) for span in spans]}
+
+
+def _span(span: StoredSpan) -> dict[str, Any]:
+    return {
+        **otlp.span_document(span),
+        "service": span.service,
+        "adjustedCount": span.adjusted_count,
+        "resource": {"attributes": otlp.attribute_list(span.resource), "schemaUrl": span.resource_schema_url},
+        "scope": {**otlp.scope_document(span.scope), "schemaUrl": span.scope.schema_url},
+    }

@@ -1,0 +1,1 @@
+"""Spans as documents that other programs read."""

@@ -1,0 +1,134 @@
+"""Spans as Zipkin's v2 JSON (zipkin-api, zipkin2-api.yaml), the way back of `collector.zipkin`.
+
+What Zipkin has no place for follows OpenTelemetry's specification, "OpenTelemetry to Zipkin": attributes, those of the
+resource, scope and status become tags, an event with attributes becomes an annotation `"name": {…}`, links are lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from kai_tracing_backend.columns import SHARED
+from kai_tracing_backend.model import SpanEvent, StoredSpan
+from kai_tracing_backend.values import Value, plain
+
+__all__ = ["span_document", "trace_id", "trace_document"]
+
+KINDS = {2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
+DEBUG = "zipkin.debug"
+"""The attribute that keeps Zipkin's `debug`."""
+
+# Whom a span calls where `peer.service` does not say it: the specification's ranking, and what kind of system it is.
+_REMOTE_NAMES = (
+    "server.address",
+    "net.peer.name",
+    "db.namespace",
+    "db.name",
+    "db.system.name",
+    "db.system",
+    "messaging.system",
+)
+# The attributes that keep Zipkin's `remoteEndpoint`, by what they are there.
+_REMOTE = {
+    "peer.service": ("serviceName",),
+    "network.peer.address": ("ipv4", "ipv6"),
+    "network.peer.port": ("port",),
+}
+_CALLS = frozenset((3, 4, 5))
+
+
+def trace_document(spans: Iterable[StoredSpan]) -> list[dict[str, Any]]:
+    """The spans as `GET /api/v2/trace/{id}` gives them."""
+    return [span_document(span) for span in spans]
+
+
+def span_document(span: StoredSpan) -> dict[str, Any]:
+    """A span; times are whole microseconds. A duration of 0 is one that nobody told, and is left out."""
+    remote = _remote(span)
+    document = {
+        "traceId": trace_id(span.trace_id),
+        "parentId": span.parent_id,
+        "id": span.span_id,
+        "kind": KINDS.get(span.kind),
+        "name": span.name,
+        "timestamp": span.start_time // 1_000,
+        "duration": max(1, span.duration // 1_000) if span.duration else None,
+        "localEndpoint": {"serviceName": span.service},
+        "remoteEndpoint": remote,
+        "annotations": [_annotation(event) for event in span.events],
+        "tags": _tags(span, remote),
+        "debug": True if span.attributes.get(DEBUG) is True else None,
+        "shared": True if span.flags & SHARED else None,
+    }
+    return {name: value for name, value in document.items() if value}
+
+
+def trace_id(full: str) -> str:
+    """A trace id as Zipkin knows it: one that began with 64 bits has 16 digits."""
+    return full.removeprefix("0" * 16)
+
+
+def _remote(span: StoredSpan) -> dict[str, Any]:
+    attributes = span.attributes
+    name = attributes.get("peer.service")
+    if not name and span.kind in _CALLS:
+        name = next((found for key in _REMOTE_NAMES if _is_name(found := attributes.get(key))), None)
+    endpoint: dict[str, Any] = {"serviceName": name} if isinstance(name, str) else {}
+    endpoint.update(_address(attributes.get("network.peer.address")))
+    port = attributes.get("network.peer.port")
+    if isinstance(port, int) and 0 < port < 65_536:
+        endpoint["port"] = port
+    return endpoint
+
+
+def _is_name(value: Value) -> bool:
+    return isinstance(value, str) and bool(value) and not _address(value)
+
+
+def _address(value: Value) -> dict[str, str]:
+    try:
+        found = ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    return {} if found is None else {f"ipv{found.version}": str(value)}
+
+
+def _tags(span: StoredSpan, remote: Mapping[str, Any]) -> dict[str, str]:
+    attributes = {key: value for key, value in span.resource.items() if key != "service.name" and key not in _REMOTE}
+    attributes.update((key, value) for key, value in span.attributes.items() if not _is_told(key, value, remote))
+    tags = {key: plain(value) for key, value in attributes.items()}
+    for name, said in (("otel.scope.name", span.scope.name), ("otel.scope.version", span.scope.version)):
+        if said:
+            tags.setdefault(name, said)
+    tags.pop("otel.status_code", None)
+    if span.status == 2:
+        if "error" not in span.attributes or "otel.status_code" in span.attributes:
+            tags["otel.status_code"] = "ERROR"
+        if tags.setdefault("error", span.status_message) != span.status_message:
+            tags["otel.status_description"] = span.status_message
+    else:
+        tags.pop("error", None)  # any error tag, whatever it says, is a failure to Zipkin
+        if span.status == 1:
+            tags["otel.status_code"] = "OK"
+    return tags
+
+
+def _is_told(key: str, value: Value, remote: Mapping[str, Any]) -> bool:
+    """Whether a field of the span says what this attribute does."""
+    if key == DEBUG:
+        return value is True
+    return any(remote.get(name) == value for name in _REMOTE.get(key, ()))
+
+
+def _annotation(event: SpanEvent) -> dict[str, Any]:
+    return {"timestamp": event.time // 1_000, "value": _annotation_text(event.name, event.attributes)}
+
+
+def _annotation_text(name: str, attributes: Mapping[str, Value]) -> str:
+    if not attributes:
+        return name
+    values = {key: value if isinstance(value, (bool, int, str)) else plain(value) for key, value in attributes.items()}
+    return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(values, ensure_ascii=False)}"
