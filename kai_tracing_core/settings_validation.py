@@ -164,9 +164,7 @@ def core_leaves(model: type[TracingSettings], sources: Sources) -> Leaves:
     """What the sources say about the core's own settings; a plugin's section is left alone until it is asked for."""
     sections = _sections(model)
     leaves = {
-        setting: found
-        for setting, found in sources.leaves(sections).items()
-        if "." not in setting or _is_core(setting, found[0], sections)
+        setting: found for setting, found in sources.leaves(sections).items() if _is_core(setting, found[0], sections)
     }
     _add_otel(leaves, model.otel_names, model.from_otel, sources)
     return _gather_resource(leaves)
@@ -191,6 +189,10 @@ def _sections(model: type[BaseModel], prefix: str = "") -> dict[str, bool]:
 def _is_core(setting: str, leaf: Leaf, sections: Mapping[str, bool]) -> bool:
     section = setting.partition(".")[0]
     if section in sections:
+        return True
+    if section.startswith("backend_"):  # TRACING_BACKEND_…: the trace backend's, which reads them itself
+        return False
+    if section == setting:
         return True
     from kai_tracing_core.plugins import KINDS, names
 

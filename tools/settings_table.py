@@ -1,4 +1,4 @@
-"""Writes the tables of settings into docs/guides/configuration.md, from the models. `--check` only compares.
+"""Writes the tables of settings into the documentation, from the models. `--check` only compares.
 
 Run it after a change of the models: `.venv/bin/python tools/settings_table.py`.
 """
@@ -6,35 +6,50 @@ Run it after a change of the models: `.venv/bin/python tools/settings_table.py`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from kai_tracing_backend.settings import BackendSettings
+from kai_tracing_backend.settings import variable as backend_variable
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from kai_tracing_core.settings import TracingSettings
 from kai_tracing_core.settings_sources import variable
 from kai_tracing_core.settings_validation import fields
 
-PAGE = Path(__file__).parents[1] / "docs" / "guides" / "configuration.md"
+DOCS = Path(__file__).parents[1] / "docs"
 START = "<!-- settings: made by tools/settings_table.py -->"
 END = "<!-- end of settings -->"
 
 
-def table(model: type[BaseModel]) -> Iterator[str]:
-    """The lines of a table of all settings of the model."""
-    otel: dict[str, tuple[str, ...]] = getattr(model, "otel_names", {})
+def core() -> Iterator[str]:
+    """The lines of a table of the core's settings."""
     yield "| variable | meaning | default | `OTEL_*` |"
     yield "| --- | --- | --- | --- |"
-    for setting, field in fields(model):
-        names = ", ".join(f"`{name}`" for name in otel.get(setting, ()))
-        default = _shown(field.get_default(call_default_factory=True))
-        meaning = (field.description or "").replace("|", "\\|")
-        yield f"| `{variable(setting)}` | {meaning} | {default} | {names} |"
+    for setting, field in fields(TracingSettings):
+        names = ", ".join(f"`{name}`" for name in TracingSettings.otel_names.get(setting, ()))
+        yield f"| `{variable(setting)}` | {_meaning(field)} | {_default(field)} | {names} |"
 
 
-def _shown(value: Any) -> str:
+def backend() -> Iterator[str]:
+    """The lines of a table of the backend's settings."""
+    yield "| variable | meaning | default |"
+    yield "| --- | --- | --- |"
+    for setting, field in fields(BackendSettings):
+        yield f"| `{backend_variable(setting)}` | {_meaning(field)} | {_default(field)} |"
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {"guides/configuration.md": core, "backend/settings.md": backend}
+
+
+def _meaning(field: FieldInfo) -> str:
+    return (field.description or "").replace("|", "\\|")
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
     if value is None or value in ("", (), {}, []) or isinstance(value, SecretStr):
         return ""
     if isinstance(value, Enum):
@@ -43,16 +58,22 @@ def _shown(value: Any) -> str:
 
 
 def main() -> int:
-    """Write the page, or say that it is not up to date."""
-    text = PAGE.read_text("utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    made = "\n".join([f"{before}{START}", "", *table(TracingSettings), "", f"{END}{after}"])
-    if "--check" in sys.argv[1:]:
-        if made != text:
-            print(f"{PAGE.name} is not up to date: run tools/settings_table.py", file=sys.stderr)
-        return int(made != text)
-    PAGE.write_text(made, "utf-8")
+    """Write the pages, or say which is not up to date."""
+    stale = []
+    for name, lines in PAGES.items():
+        page = DOCS / name
+        text = page.read_text("utf-8")
+        before, _, rest = text.partition(START)
+        _, _, after = rest.partition(END)
+        made = "\n".join([f"{before}{START}", "", *lines(), "", f"{END}{after}"])
+        if made == text:
+            continue
+        stale.append(name)
+        if "--check" not in sys.argv[1:]:
+            page.write_text(made, "utf-8")
+    if stale and "--check" in sys.argv[1:]:
+        print(f"{', '.join(stale)}: not up to date, run tools/settings_table.py", file=sys.stderr)
+        return 1
     return 0
 
 

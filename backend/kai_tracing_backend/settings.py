@@ -1,24 +1,88 @@
-"""The backend's settings: `TRACING_BACKEND_*` in the environment, or the options of `kai-tracing serve`."""
+"""The backend's settings: from keywords (the options of `kai-tracing serve`), `TRACING_BACKEND_*` or a file.
+
+The sources and their order are the core's: keyword, environment variable, `.env` in the working directory, the table
+`[backend]` of `tracing.toml` or `[tool.kai_tracing.backend]` of `pyproject.toml` there, default.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["BackendSettings"]
+from kai_tracing_core.errors import ConfigurationError, did_you_mean
+from kai_tracing_core.settings_sources import Leaf, Leaves, Sources
+from kai_tracing_core.settings_validation import Section, build
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["BackendSettings", "option", "variable"]
+
+_PREFIXES = ("backend.", "backend_")  # a table's in the file, a variable's after TRACING_
+_OF_COMMANDS = frozenset(("url", "token", "ca"))  # `cli.client` reads these variables
 
 
-class BackendSettings(BaseSettings):
-    """What `kai-tracing serve` starts with. A port is the field's standard one; 0 switches its receiver off."""
+class BackendSettings(Section):
+    """What `kai-tracing serve` starts with. Making one reads all sources; keywords go before them.
 
-    model_config = SettingsConfigDict(env_prefix="TRACING_BACKEND_", extra="forbid")
+    A port is the field's standard one; 0 switches its receiver off.
+
+    Raises:
+        ConfigurationError: a value is not valid, or a name is not known.
+    """
 
     data: Path = Field(Path("kai-tracing-data"), description="folder of the spans")
     host: str = Field("127.0.0.1", description="address to listen on")
-    api_port: int = Field(16686, ge=0, le=65_535, description="port of the API, /healthz and /readyz")
-    otlp_http_port: int = Field(4318, ge=0, le=65_535, description="port of OTLP over HTTP")
-    zipkin_port: int = Field(9411, ge=0, le=65_535, description="port of Zipkin v2")
+    api_port: int = Field(16686, ge=0, le=65_535, title="API", description="port of the API, /healthz and /readyz")
+    otlp_http_port: int = Field(4318, ge=0, le=65_535, title="OTLP/HTTP", description="port of OTLP over HTTP")
+    zipkin_port: int = Field(9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin v2")
     memory_limit: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="what the store may take")
     queue_bytes: int = Field(256 << 20, gt=0, description="bytes of spans that may wait to be written")
+
+    def __init__(self, **keywords: Any) -> None:
+        leaves = _leaves(Sources({"backend": keywords}))
+        for name, (leaf, *_) in leaves.items():
+            if name not in type(self).model_fields:
+                hint = did_you_mean(variable(name), map(variable, type(self).model_fields))
+                raise ConfigurationError(f"{leaf.source} is not a setting that there is.{hint} Correct or remove it.")
+        build(self._fill, type(self), leaves, "backend")
+
+    def _fill(self, **fields: Any) -> Self:
+        super().__init__(**fields)
+        return self
+
+    @classmethod
+    def ports(cls) -> list[str]:
+        """The settings that are ports to listen on."""
+        return [name for name in cls.model_fields if name.endswith("_port")]
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"TRACING_BACKEND_{name.upper()}"
+
+
+def option(name: str) -> str:
+    """The option of `kai-tracing serve` for a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _leaves(sources: Sources) -> Leaves:
+    """What the sources say of the backend, by field."""
+    found: Leaves = {}
+    for setting, leaves in sources.leaves({}).items():
+        name = next((setting[len(prefix) :] for prefix in _PREFIXES if setting.startswith(prefix)), "")
+        if name and name not in _OF_COMMANDS:
+            found.setdefault(name, []).extend(_named(leaf, name) for leaf in leaves)
+    for several in found.values():
+        several.sort(key=lambda leaf: leaf.rank)
+    return found
+
+
+def _named(leaf: Leaf, name: str) -> Leaf:
+    """The leaf with a source that says how it is written."""
+    if leaf.source == "keyword":
+        return leaf._replace(source=f"{option(name)}, {variable(name)}")
+    return leaf if leaf.is_variable else leaf._replace(source=f"{name} in {leaf.source}")

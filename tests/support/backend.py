@@ -30,7 +30,7 @@ def free_ports(count: int) -> list[int]:
 
 def settings_in(folder: Path, **changes: Any) -> BackendSettings:
     """Settings with a folder, a free port for everything that listens, and these changes."""
-    names = [name for name in BackendSettings.model_fields if name.endswith("_port") and name not in changes]
+    names = [name for name in BackendSettings.ports() if name not in changes]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     return BackendSettings(**{"data": folder / "data", **ports, **changes})
 
