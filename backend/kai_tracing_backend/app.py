@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp
 from kai_tracing_backend.api.app import api_app
 from kai_tracing_backend.collector.http import otlp_app, zipkin_app
 from kai_tracing_backend.collector.intake import Intake
+from kai_tracing_backend.collector.metering import Metered
+from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.settings import BackendSettings
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.tenants import DEFAULT_TENANT, TenantMiddleware, Tenants
@@ -21,6 +24,7 @@ from kai_tracing_backend.tenants import DEFAULT_TENANT, TenantMiddleware, Tenant
 __all__ = ["Backend", "PortError"]
 
 _MAX_CONNECTIONS = 1_000  # at once, for each port; more get a 503
+_RECEIVERS = {"otlp_http_port": "otlp_http", "zipkin_port": "zipkin"}  # what metrics call them
 _GRACE = 10  # seconds that running requests have at the end
 
 
@@ -53,21 +57,29 @@ class Backend:
                 for name in ("api_port", "otlp_http_port", "zipkin_port")
                 if getattr(settings, name)
             }
-            self.tenants = Tenants(self._open_store, settings.queue_bytes)
+            self.metrics = Metrics()
+            self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics)
+            self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
             self.tenants.get()
             undo.pop_all()
 
+    def _folder(self, tenant: str) -> Path:
+        return self.settings.data if tenant == DEFAULT_TENANT else self.settings.data / "tenants" / tenant
+
     def _open_store(self, tenant: str) -> DuckDBStore:
-        folder = self.settings.data
-        if tenant != DEFAULT_TENANT:
-            folder = folder / "tenants" / tenant
-        return DuckDBStore(folder, memory_limit=self.settings.memory_limit)
+        return DuckDBStore(self._folder(tenant), memory_limit=self.settings.memory_limit)
+
+    def _store_bytes(self) -> list[tuple[tuple[str], float]]:
+        return [((tenant.name,), _size(self._folder(tenant.name))) for tenant in self.tenants.opened()]
 
     async def run(self) -> None:
         """Serve until `stop`; then finish what was begun, write what waits and close the store."""
         intake = Intake()
         apps = {"api_port": api_app(), "otlp_http_port": otlp_app(intake), "zipkin_port": zipkin_app(intake)}
-        servers = {name: _server(TenantMiddleware(apps[name], self.tenants)) for name in self._sockets}
+        servers = {
+            name: _server(Metered(TenantMiddleware(apps[name], self.tenants), self.metrics, _RECEIVERS.get(name)))
+            for name in self._sockets
+        }
         tasks = [asyncio.create_task(server.serve([self._sockets[name]])) for name, server in servers.items()]
         stopped = asyncio.create_task(self._stopped.wait())
         try:
@@ -95,6 +107,15 @@ class Backend:
         for listener in self._sockets.values():
             listener.close()
         self.tenants.close()
+
+
+def _size(folder: Path) -> float:
+    """Bytes of the files in a folder; one that is deleted meanwhile has none."""
+    size = 0
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size
 
 
 def _listen(settings: BackendSettings, name: str) -> socket.socket:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.storage.contract import SpanStore
-from kai_tracing_backend.storage.queue import WriteQueue
+from kai_tracing_backend.storage.queue import Stage, WriteQueue
 
 __all__ = ["DEFAULT_TENANT", "Tenant", "TenantMiddleware", "Tenants", "tenant_of"]
 
@@ -21,15 +23,29 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # it becomes a folder's name
 
 
 class Tenant:
-    """One tenant: its spans, and the queue of those that wait to be stored."""
+    """One tenant: its spans, the queue of those that wait to be stored, and what they pass through before it.
 
-    def __init__(self, name: str, store: SpanStore, queue_bytes: int) -> None:
+    Receivers submit to `pipeline`: the first of the stages that `build` puts in front of the queue, or that itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: SpanStore,
+        queue_bytes: int,
+        *,
+        metrics: Metrics | None = None,
+        build: Callable[[Tenant], Stage] | None = None,
+    ) -> None:
         self.name = name
         self.store = store
-        self.queue = WriteQueue(store, queue_bytes)
+        self.metrics = metrics or Metrics()
+        self.queue = WriteQueue(store, queue_bytes, self.metrics.commit_meter(name))
+        self.pipeline: Stage = build(self) if build is not None else self.queue
 
     def close(self) -> None:
         """Write what waits, then close the store."""
+        self.pipeline.close()
         self.queue.close()
         self.store.close()
 
@@ -37,11 +53,25 @@ class Tenant:
 class Tenants:
     """All tenants of a process, each opened when it is asked for first. Every method may be called from any thread."""
 
-    def __init__(self, open_store: Callable[[str], SpanStore], queue_bytes: int) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[str], SpanStore],
+        queue_bytes: int,
+        *,
+        metrics: Metrics | None = None,
+        build: Callable[[Tenant], Stage] | None = None,
+    ) -> None:
         self._open_store = open_store
         self._queue_bytes = queue_bytes
+        self.metrics = metrics or Metrics()
+        self._build = build
         self._opened: dict[str, Tenant] = {}
         self._changing = threading.Lock()
+        for name, text in (("spans", "Spans that wait to be written"), ("bytes", "Bytes of them")):
+            self.metrics.watch(f"queue_{name}", text, ["tenant"], partial(self._queues, name))
+
+    def _queues(self, attribute: str) -> list[tuple[tuple[str], float]]:
+        return [((tenant.name,), getattr(tenant.queue, attribute)) for tenant in self.opened()]
 
     def get(self, name: str = DEFAULT_TENANT) -> Tenant:
         """The tenant of this name.
@@ -56,8 +86,16 @@ class Tenants:
             raise ValueError(f"{name!r} is no tenant's name: 1 to 63 of a-z, 0-9, - and _, beginning with a-z or 0-9")
         with self._changing:
             if (found := self._opened.get(name)) is None:
-                found = self._opened[name] = Tenant(name, self._open_store(name), self._queue_bytes)
+                found = self._opened[name] = self._open(name)
             return found
+
+    def _open(self, name: str) -> Tenant:
+        store = self._open_store(name)
+        try:
+            return Tenant(name, store, self._queue_bytes, metrics=self.metrics, build=self._build)
+        except BaseException:
+            store.close()
+            raise
 
     def opened(self) -> list[Tenant]:
         """Those that are open, by name."""

@@ -1,10 +1,14 @@
-"""Whether the process runs (`/healthz`) and can answer (`/readyz`)."""
+"""Whether the process runs (`/healthz`), can take and answer (`/readyz`), and what it counts (`/metrics`)."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from http import HTTPStatus
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
 
 from kai_tracing_backend.api.v1 import Asking
+from kai_tracing_backend.metrics import CONTENT_TYPE
 
 __all__ = ["router"]
 
@@ -19,6 +23,14 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(tenant: Asking) -> dict[str, str]:
-    """The store answers."""
+    """The store answers, and there is room in the queue in front of it; 503 where not."""
+    if tenant.queue.full or tenant.pipeline.full:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the write queue is full")
     tenant.store.services(0, 1)
     return {"status": "ready"}
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """The backend's own metrics in Prometheus' text format."""
+    return Response(request.state.metrics.expose(), media_type=CONTENT_TYPE)

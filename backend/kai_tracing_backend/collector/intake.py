@@ -64,23 +64,25 @@ class Intake:
                     raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", 1)
             encoding = request.headers.get("content-encoding", "identity").strip().lower()
             columns, accepted = await run_in_threadpool(_decode, bytes(body), encoding, decode)
-            await self.commit(tenant_of(request), columns)
+            receiver = getattr(request.state, "receiver", "other")
+            await self.commit(tenant_of(request), columns, accepted, receiver)
         except ClientDisconnect as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "the request ended before its body did") from error
         finally:
             self._held -= held
-        if accepted.rejected:
-            logger.warning("%d spans were rejected: %s", accepted.rejected, accepted.message)
         return accepted
 
-    async def commit(self, tenant: Tenant, columns: SpanColumns) -> None:
-        """Store what a receiver has decoded; returns when it is durable.
+    async def commit(
+        self, tenant: Tenant, columns: SpanColumns, accepted: Accepted | None = None, receiver: str = "other"
+    ) -> None:
+        """Store what a receiver has decoded, and count it and what was rejected; returns when it is durable.
 
         Raises:
             RefusedError: nothing was stored.
         """
+        count_spans(tenant, receiver, len(columns), accepted)
         try:
-            future = tenant.queue.submit(await run_in_threadpool(columns.finish))
+            future = await run_in_threadpool(lambda: tenant.pipeline.submit(columns.finish()))
             await asyncio.wrap_future(future)
         except QueueFullError as error:
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, str(error), 1) from error
@@ -90,6 +92,17 @@ class Intake:
         except StoreError as error:
             logger.error("%s", error)
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the backend's store cannot be written", 5) from error
+
+
+def count_spans(tenant: Tenant, receiver: str, valid: int, accepted: Accepted | None) -> None:
+    """Count the spans of a request or packet, the good ones and the others by what is wrong with them."""
+    metrics, label = tenant.metrics, tenant.metrics.tenant(tenant.name)
+    metrics.received.labels(receiver, label).inc(valid)
+    if accepted is None or not accepted.rejected:
+        return
+    for reason, spans in accepted.classes.items():
+        metrics.rejected.labels(receiver, label, reason).inc(spans)
+    logger.warning("%s: %d spans were rejected: %s", receiver, accepted.rejected, accepted.message)
 
 
 def _decode(body: bytes, encoding: str, decode: Decode) -> tuple[SpanColumns, Accepted]:

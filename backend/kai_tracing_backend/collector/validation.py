@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 
 from kai_tracing_backend.values import Value
@@ -31,12 +32,14 @@ class Accepted:
 
     def __init__(self) -> None:
         self.rejected = 0
+        self.classes: Counter[str] = Counter()  # by a word of `_CLASSES`
         self._reasons: dict[str, int] = {}
 
     def reject(self, reason: object, spans: int = 1) -> None:
         """Count spans that are left out."""
         self.rejected += spans
         said = str(reason)[:300]
+        self.classes[_class_of(said)] += spans
         if said in self._reasons or len(self._reasons) < 5:
             self._reasons[said] = self._reasons.get(said, 0) + spans
 
@@ -46,6 +49,28 @@ class Accepted:
         return "; ".join(
             f"{reason} ({count} spans)" if count > 1 else reason for reason, count in self._reasons.items()
         )
+
+
+# What a reason's text has, and what it is counted as.
+_CLASSES = (
+    ("longer than a year", "time"),
+    ("more than a day", "time"),
+    ("before the year", "time"),
+    ("longer than", "size"),
+    ("more than", "size"),
+    ("time", "time"),
+    ("duration", "time"),
+    ("trace_id", "id"),
+    ("traceId", "id"),
+    ("span_id", "id"),
+    ("spanId", "id"),
+    ("hexadecimal", "id"),
+)
+
+
+def _class_of(reason: str) -> str:
+    """Which kind of fault it is, out of few, for metrics: size, time, id or other."""
+    return next((word for sign, word in _CLASSES if sign in reason), "other")
 
 
 def check_ids(trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Protocol
 
 import pyarrow as pa
 
-from kai_tracing_backend.storage.contract import SpanStore, StoreError, StoreFullError
+from kai_tracing_backend.storage.contract import StoreError, StoreFullError
 
-__all__ = ["QueueFullError", "WriteQueue"]
+__all__ = ["QueueFullError", "SpanWriter", "Stage", "WriteQueue"]
 
 logger = logging.getLogger(__name__)
 
@@ -22,16 +25,49 @@ class QueueFullError(Exception):
     """More waits to be written than may: the sender has to come again."""
 
 
+class Stage(Protocol):
+    """A stage of what spans pass through between a receiver and the store; the last one is a `WriteQueue`."""
+
+    @property
+    def full(self) -> bool:
+        """Whether an ordinary batch would be refused."""
+
+    def submit(self, batch: pa.Table) -> Future[int]:
+        """Take a batch (`columns.BATCH`). The future is done when it is durable, or has the error.
+
+        Raises:
+            QueueFullError: not now.
+        """
+
+    def close(self) -> None:
+        """Finish what was begun; the stages behind it are still open."""
+
+
+class SpanWriter(Protocol):
+    """What a queue writes into: a store, or something in front of one."""
+
+    def write(self, batch: pa.Table) -> int:
+        """Make the batch durable; see `SpanStore.write`."""
+
+
 class WriteQueue:
     """Takes batches and writes all that wait together: the more comes, the larger the commits.
 
-    `max_bytes` is how much may wait. A single batch that is larger is taken when nothing else waits.
+    `max_bytes` is how much may wait. A single batch that is larger is taken when nothing else waits. `committed` is
+    told of every commit: its spans, how many of them were new, and the seconds it took.
     """
 
-    def __init__(self, store: SpanStore, max_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        store: SpanWriter,
+        max_bytes: int = 256 << 20,
+        committed: Callable[[int, int, float], None] | None = None,
+    ) -> None:
         self._store = store
-        self._max_bytes = max_bytes
-        self._bytes = 0
+        self._committed = committed
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.spans = 0
         self._waiting: deque[tuple[pa.Table, Future[int]]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -48,16 +84,23 @@ class WriteQueue:
         if batch.num_rows == 0:
             future.set_result(0)
             return future
+        future.set_running_or_notify_cancel()  # a sender that goes away must not cancel what is being written
         size = batch.nbytes
         with self._changed:
             if self._closed:
                 raise QueueFullError("the backend is shutting down")
-            if self._bytes and self._bytes + size > self._max_bytes:
+            if self.bytes and self.bytes + size > self.max_bytes:
                 raise QueueFullError("too many spans wait to be written")
-            self._bytes += size
+            self.bytes += size
+            self.spans += batch.num_rows
             self._waiting.append((batch, future))
             self._changed.notify()
         return future
+
+    @property
+    def full(self) -> bool:
+        """Whether an ordinary batch would be refused."""
+        return self.bytes >= self.max_bytes * 0.95
 
     def close(self) -> None:
         """Write what waits, then stop."""
@@ -82,23 +125,28 @@ class WriteQueue:
 
     def _write(self, group: list[tuple[pa.Table, Future[int]]]) -> None:
         batches = [batch for batch, _ in group]
+        together = batches[0] if len(batches) == 1 else pa.concat_tables(batches)
+        began = time.perf_counter()
         try:
-            self._store.write(batches[0] if len(batches) == 1 else pa.concat_tables(batches))
+            new = self._store.write(together)
         except Exception as error:
             if len(group) > 1 and not isinstance(error, StoreFullError):
                 for one in group:  # one batch's fault is not the others'
                     self._write([one])
                 return
-            if not isinstance(error, StoreError):
+            if not isinstance(error, (StoreError, QueueFullError)):
                 logger.exception("a batch cannot be written")
             self._release(batches)
             for _, future in group:
                 future.set_exception(error)
             return
+        if self._committed is not None:
+            self._committed(together.num_rows, new, time.perf_counter() - began)
         self._release(batches)
         for batch, future in group:
             future.set_result(batch.num_rows)
 
     def _release(self, batches: list[pa.Table]) -> None:
         with self._changed:
-            self._bytes -= sum(batch.nbytes for batch in batches)
+            self.bytes -= sum(batch.nbytes for batch in batches)
+            self.spans -= sum(batch.num_rows for batch in batches)
