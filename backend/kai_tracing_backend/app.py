@@ -5,39 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from kai_tracing_backend.api.app import api_app
 from kai_tracing_backend.collector.http import otlp_app, zipkin_app
 from kai_tracing_backend.collector.intake import Intake
 from kai_tracing_backend.collector.metering import Metered
+from kai_tracing_backend.collector.otlp_grpc import OtlpGrpcListener
+from kai_tracing_backend.listeners import HttpListener, Listener, Port
 from kai_tracing_backend.metrics import Metrics
-from kai_tracing_backend.settings import BackendSettings
+from kai_tracing_backend.settings import BackendSettings, option, variable
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.tenants import DEFAULT_TENANT, TenantMiddleware, Tenants
 
-__all__ = ["Backend", "PortError"]
-
-_MAX_CONNECTIONS = 1_000  # at once, for each port; more get a 503
-_RECEIVERS = {"otlp_http_port": "otlp_http", "zipkin_port": "zipkin"}  # what metrics call them
-_GRACE = 10  # seconds that running requests have at the end
-
-
-class PortError(Exception):
-    """A port cannot be listened on; the message names its setting."""
-
-
-class _Server(uvicorn.Server):
-    """One of several in a process, which handles its signals itself."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+__all__ = ["Backend"]
 
 
 class Backend:
@@ -50,18 +34,37 @@ class Backend:
 
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings
+        self.metrics = Metrics()
+        self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics)
+        self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
+        self.listeners: list[Listener] = []
         self._stopped = asyncio.Event()
-        with contextlib.ExitStack() as undo:
-            self._sockets = {
-                name: undo.enter_context(_listen(settings, name))
-                for name in ("api_port", "otlp_http_port", "zipkin_port")
-                if getattr(settings, name)
-            }
-            self.metrics = Metrics()
-            self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics)
-            self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
+        try:
+            self.listeners.extend(self._listeners())
             self.tenants.get()
-            undo.pop_all()
+        except Exception:
+            self.close()
+            raise
+
+    def _listeners(self) -> Iterator[Listener]:
+        """Everything that is not switched off."""
+        intake = Intake()
+        if port := self._port("api_port"):
+            yield self._http(port, api_app())
+        if port := self._port("otlp_http_port"):
+            yield self._http(port, otlp_app(intake), port.name)
+        if port := self._port("otlp_grpc_port"):
+            yield OtlpGrpcListener(port, intake, self.tenants)
+        if port := self._port("zipkin_port"):
+            yield self._http(port, zipkin_app(intake), port.name)
+
+    def _port(self, name: str) -> Port | None:
+        number, title = getattr(self.settings, name), type(self.settings).model_fields[name].title
+        setting = f"{variable(name)} ({option(name)})"
+        return Port(self.settings.host, number, name.removesuffix("_port"), title or name, setting) if number else None
+
+    def _http(self, port: Port, app: ASGIApp, receiver: str | None = None) -> HttpListener:
+        return HttpListener(port, Metered(TenantMiddleware(app, self.tenants), self.metrics, receiver))
 
     def _folder(self, tenant: str) -> Path:
         return self.settings.data if tenant == DEFAULT_TENANT else self.settings.data / "tenants" / tenant
@@ -74,21 +77,14 @@ class Backend:
 
     async def run(self) -> None:
         """Serve until `stop`; then finish what was begun, write what waits and close the store."""
-        intake = Intake()
-        apps = {"api_port": api_app(), "otlp_http_port": otlp_app(intake), "zipkin_port": zipkin_app(intake)}
-        servers = {
-            name: _server(Metered(TenantMiddleware(apps[name], self.tenants), self.metrics, _RECEIVERS.get(name)))
-            for name in self._sockets
-        }
-        tasks = [asyncio.create_task(server.serve([self._sockets[name]])) for name, server in servers.items()]
-        stopped = asyncio.create_task(self._stopped.wait())
+        started: list[Listener] = []
         try:
-            await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for listener in self.listeners:
+                await listener.start()
+                started.append(listener)
+            await self._stopped.wait()
         finally:
-            for server in servers.values():
-                server.should_exit = True
-            await asyncio.gather(*tasks)
-            stopped.cancel()
+            await asyncio.gather(*(listener.stop() for listener in started))
             await asyncio.to_thread(self.close)
 
     def stop_on_signals(self) -> None:
@@ -104,7 +100,7 @@ class Backend:
 
     def close(self) -> None:
         """Write what waits, and let go of ports and files; `run` does it at its end."""
-        for listener in self._sockets.values():
+        for listener in self.listeners:
             listener.close()
         self.tenants.close()
 
@@ -116,34 +112,3 @@ def _size(folder: Path) -> float:
         with contextlib.suppress(OSError):
             size += path.stat().st_size if path.is_file() else 0
     return size
-
-
-def _listen(settings: BackendSettings, name: str) -> socket.socket:
-    port = getattr(settings, name)
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, port))
-        listener.listen(1_024)
-    except OSError as error:
-        listener.close()
-        setting = f"TRACING_BACKEND_{name.upper()}"
-        raise PortError(
-            f"{settings.host}:{port} cannot be listened on: {error.strerror}. Set {setting} "
-            f"(--{name.replace('_', '-')}) to another port, or to 0 to go without."
-        ) from error
-    return listener
-
-
-def _server(app: ASGIApp) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_graceful_shutdown=_GRACE,
-        )
-    )

@@ -37,6 +37,7 @@ class BackendSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     api_port: int = Field(16686, ge=0, le=65_535, title="API", description="port of the API, /healthz and /readyz")
     otlp_http_port: int = Field(4318, ge=0, le=65_535, title="OTLP/HTTP", description="port of OTLP over HTTP")
+    otlp_grpc_port: int = Field(4317, ge=0, le=65_535, title="OTLP/gRPC", description="port of OTLP over gRPC")
     zipkin_port: int = Field(9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin v2")
     memory_limit: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="what the store may take")
     queue_bytes: int = Field(256 << 20, gt=0, description="bytes of spans that may wait to be written")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 from kai_tracing_backend.model import Search
+from kai_tracing_backend.settings import BackendSettings
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -23,9 +25,12 @@ PER_REQUEST = 20
 
 
 def start(*options: object) -> subprocess.Popen[str]:
-    """`kai-tracing serve` with these options."""
+    """`kai-tracing serve` with these options; a port that is not among them is off."""
+    off = {f"TRACING_BACKEND_{name.upper()}": "0" for name in BackendSettings.model_fields if name.endswith("_port")}
     command = [str(Path(sys.executable).with_name("kai-tracing")), "serve", *map(str, options)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **off}
+    )
 
 
 def request_of(trace: int) -> bytes:
@@ -87,7 +92,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
     """
     data, port = tmp_path / "data", free_ports(1)[0]
     senders = [Sender(port, 1_000_000 * number + 1) for number in range(1, 4)]
-    options = ("--data", data, "--otlp-http-port", port, "--zipkin-port", 0, "--api-port", 0)
+    options = ("--data", data, "--otlp-http-port", port)
     process = start(*options)
     for sender in senders:
         sender.start()
@@ -127,7 +132,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
 def test_it_says_where_it_listens_and_stops_when_told(tmp_path: Path) -> None:
     """The ports on standard output; SIGTERM ends it with 0; by default its folder is the only thing it needs."""
     port = free_ports(1)[0]
-    process = start("--data", tmp_path, "--api-port", port, "--otlp-http-port", 0, "--zipkin-port", 0)
+    process = start("--data", tmp_path, "--api-port", port)
     assert process.stdout is not None
     lines = [process.stdout.readline(), process.stdout.readline()]
     assert f"http://127.0.0.1:{port}" in lines[1]
@@ -140,17 +145,16 @@ def test_a_start_that_cannot_be_names_what_is_wrong(tmp_path: Path) -> None:
     """A taken port, a folder in use and a bad setting: one line, no traceback, and an exit status."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = start("--data", tmp_path, "--api-port", port, "--otlp-http-port", 0, "--zipkin-port", 0)
+        process = start("--data", tmp_path, "--api-port", port)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "TRACING_BACKEND_API_PORT" in errors
-    off = ("--api-port", 0, "--otlp-http-port", 0, "--zipkin-port", 0)
     store = DuckDBStore(tmp_path)
-    process = start("--data", tmp_path, *off)
+    process = start("--data", tmp_path)
     _, errors = process.communicate(timeout=60)
     store.close()
     assert "in use by another process" in errors
-    process = start("--data", tmp_path, "--memory-limit", "lots", *off)
+    process = start("--data", tmp_path, "--memory-limit", "lots")
     _, errors = process.communicate(timeout=60)
     assert "TRACING_BACKEND_MEMORY_LIMIT" in errors
     assert "Traceback" not in errors

@@ -17,6 +17,7 @@ from kai_tracing_backend.app import Backend
 from kai_tracing_backend.settings import BackendSettings
 
 JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
 
 
 def free_ports(count: int) -> list[int]:

@@ -43,7 +43,7 @@ def serve(**options: Any) -> None:
 
     Each option is also a setting, TRACING_BACKEND_DATA and so on; the option wins.
     """
-    from kai_tracing_backend.app import PortError
+    from kai_tracing_backend.listeners import PortError
     from kai_tracing_backend.settings import BackendSettings
     from kai_tracing_backend.storage.contract import StoreError
 
@@ -60,7 +60,7 @@ async def _run(settings: BackendSettings) -> None:
     backend = Backend(settings)
     backend.stop_on_signals()
     click.echo(f"kai-tracing keeps its spans in {settings.data} and listens on {settings.host}:")
-    for name in settings.ports():
-        if port := getattr(settings, name):
-            click.echo(f"  {type(settings).model_fields[name].title:<10} http://{settings.host}:{port}")
+    width = max((len(listener.title) for listener in backend.listeners), default=0)
+    for listener in backend.listeners:
+        click.echo(f"  {listener.title:<{width}}  {listener.url}")
     await backend.run()

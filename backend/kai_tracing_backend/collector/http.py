@@ -6,7 +6,6 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # has no types
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,21 +13,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from kai_tracing_backend.collector import otlp, zipkin
-from kai_tracing_backend.collector.intake import Intake, RefusedError
+from kai_tracing_backend.collector.intake import Intake
+from kai_tracing_backend.collector.refusals import RefusedError, rpc_status
 
 __all__ = ["otlp_app", "zipkin_app"]
 
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
-
-# google.rpc.Code
-_CODES = {
-    HTTPStatus.BAD_REQUEST: 3,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: 3,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: 3,
-    HTTPStatus.TOO_MANY_REQUESTS: 8,
-    HTTPStatus.SERVICE_UNAVAILABLE: 14,
-}
 
 
 def otlp_app(intake: Intake) -> Starlette:
@@ -96,9 +87,8 @@ def _headers(error: RefusedError) -> dict[str, str]:
 
 def _refusal(error: RefusedError, kind: str) -> Response:
     """A `Status` in the request's encoding (OTLP, "Failures")."""
-    code = _CODES[error.status]
+    status = rpc_status(error)
     if kind == _PROTOBUF:
-        body = Status(code=code, message=error.message).SerializeToString()
-        return Response(body, error.status, _headers(error), _PROTOBUF)
-    document = json.dumps({"code": code, "message": error.message})
+        return Response(status.SerializeToString(), error.status, _headers(error), _PROTOBUF)
+    document = json.dumps({"code": status.code, "message": status.message})
     return Response(document, error.status, _headers(error), _JSON)

@@ -6,18 +6,21 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
+from typing import TypeAlias
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
+from kai_tracing_backend.collector.refusals import RefusedError
 from kai_tracing_backend.collector.validation import Accepted
 from kai_tracing_backend.columns import SpanColumns
 from kai_tracing_backend.storage.contract import StoreError, StoreFullError
 from kai_tracing_backend.storage.queue import QueueFullError
 from kai_tracing_backend.tenants import Tenant, tenant_of
 
-__all__ = ["MAX_BODY", "Decode", "Intake", "RefusedError"]
+__all__ = ["MAX_BODY", "Decode", "Decoded", "Intake"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +29,8 @@ MAX_BODY = 64 << 20
 
 _MAX_HELD = 512 << 20  # of all requests together
 
-Decode = Callable[[bytes], tuple[SpanColumns, Accepted]]
-
-
-class RefusedError(Exception):
-    """The request gets this status and message; `retry_after`, in seconds, where it may come again."""
-
-    def __init__(self, status: HTTPStatus, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.retry_after = retry_after
+Decoded: TypeAlias = "tuple[SpanColumns, Accepted]"
+Decode: TypeAlias = "Callable[[bytes], Decoded]"
 
 
 class Intake:
@@ -63,13 +57,24 @@ class Intake:
                 if self._held > _MAX_HELD:
                     raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", 1)
             encoding = request.headers.get("content-encoding", "identity").strip().lower()
-            columns, accepted = await run_in_threadpool(_decode, bytes(body), encoding, decode)
-            receiver = getattr(request.state, "receiver", "other")
-            await self.commit(tenant_of(request), columns, accepted, receiver)
+            plain = partial(_decode, bytes(body), encoding, decode)
+            return await self.take(tenant_of(request), plain, getattr(request.state, "receiver", "other"))
         except ClientDisconnect as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "the request ended before its body did") from error
         finally:
             self._held -= held
+
+    async def take(self, tenant: Tenant, decode: Callable[[], Decoded], receiver: str) -> Accepted:
+        """Decode off the event loop and store; returns when the spans are durable.
+
+        Raises:
+            RefusedError: nothing was stored; also for a ValueError of `decode`.
+        """
+        try:
+            columns, accepted = await run_in_threadpool(decode)
+        except ValueError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+        await self.commit(tenant, columns, accepted, receiver)
         return accepted
 
     async def commit(
@@ -105,17 +110,14 @@ def count_spans(tenant: Tenant, receiver: str, valid: int, accepted: Accepted | 
     logger.warning("%s: %d spans were rejected: %s", receiver, accepted.rejected, accepted.message)
 
 
-def _decode(body: bytes, encoding: str, decode: Decode) -> tuple[SpanColumns, Accepted]:
+def _decode(body: bytes, encoding: str, decode: Decode) -> Decoded:
     if encoding == "gzip":
         body = _gunzip(body)
     elif encoding not in ("", "identity"):
         raise RefusedError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {encoding!r} is neither gzip nor identity"
         )
-    try:
-        return decode(body)
-    except ValueError as error:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+    return decode(body)
 
 
 def _gunzip(body: bytes) -> bytes:

@@ -1,0 +1,94 @@
+"""The receiver of OTLP over gRPC (port 4317): opentelemetry-proto, docs/specification.md, "OTLP/gRPC"."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from kai_tracing_backend.collector.intake import MAX_BODY, Intake
+from kai_tracing_backend.collector.otlp import decode_protobuf
+from kai_tracing_backend.collector.refusals import RefusedError, rpc_status
+from kai_tracing_backend.collector.validation import Accepted
+from kai_tracing_backend.listeners import GRACE, Listener, Port
+from kai_tracing_backend.tenants import Tenants
+
+__all__ = ["OtlpGrpcListener"]
+
+_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+_WORKERS = 16  # requests that are read and stored at once; others wait on their connections
+_MAX_WAITING = 10_000
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_BODY),  # after decompression, too
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.so_reuseport", 0),  # or two processes could share the port
+)
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class OtlpGrpcListener(Listener):
+    """`TraceService.Export`: answers when the spans are durable; what it refuses for now says when to come again.
+
+    Raises:
+        PortError: the port is taken.
+    """
+
+    def __init__(self, port: Port, intake: Intake, tenants: Tenants) -> None:
+        super().__init__("http", port)
+        self._intake = intake
+        self._tenants = tenants
+        self._started = False
+        port.bind().close()  # says better than gRPC what is wrong
+        self._workers = ThreadPoolExecutor(_WORKERS, "kai-tracing-grpc")
+        self._server = grpc.server(self._workers, options=_OPTIONS, maximum_concurrent_rpcs=_WORKERS + _MAX_WAITING)
+        # Without a serializer it gets bytes and gives bytes.
+        export: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._export)
+        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(_SERVICE, {"Export": export})])
+        try:
+            self._server.add_insecure_port(str(port))
+        except RuntimeError as error:
+            self._workers.shutdown()
+            raise port.error(str(error)) from error
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        self._loop = asyncio.get_running_loop()
+        self._started = True
+        self._server.start()
+
+    async def stop(self) -> None:
+        """Answer the requests that run, within `GRACE`, and give the port back."""
+        await asyncio.to_thread(self._server.stop(GRACE).wait)
+        self._workers.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Give the port back."""
+        if not self._started:
+            self._started = True
+            self._server.start()  # one that never ran keeps its port
+            self._server.stop(None).wait()
+            self._workers.shutdown()
+
+    def _export(self, body: bytes, context: grpc.ServicerContext) -> bytes:
+        """One request, on a thread of gRPC's."""
+        response = ExportTraceServiceResponse()
+        try:
+            accepted = self._store(body, context)
+        except RefusedError as error:
+            status = rpc_status(error)
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            context.abort(_CODES[status.code], status.message)
+        if accepted.rejected:
+            response.partial_success.rejected_spans = accepted.rejected
+            response.partial_success.error_message = accepted.message
+        return response.SerializeToString()
+
+    def _store(self, body: bytes, context: grpc.ServicerContext) -> Accepted:
+        if not context.is_active():  # its sender's time was over while it waited, and it will come again
+            context.abort(grpc.StatusCode.CANCELLED, "nobody waits for the answer")
+        tenant = self._tenants.get()
+        storing = self._intake.take(tenant, partial(decode_protobuf, body), self.name)
+        return asyncio.run_coroutine_threadsafe(storing, self._loop).result()
