@@ -8,7 +8,21 @@ from dataclasses import dataclass, field
 from kai_tracing_backend.sketch import quantile
 from kai_tracing_backend.values import Value
 
-__all__ = ["Edge", "Operation", "Rate", "Scope", "Search", "SpanEvent", "SpanLink", "StoredSpan", "TraceSummary"]
+__all__ = [
+    "Edge",
+    "FoundTrace",
+    "MatchedSpan",
+    "Operation",
+    "Rate",
+    "Scope",
+    "SearchPage",
+    "ServiceCount",
+    "SpanEvent",
+    "SpanLink",
+    "SpanSet",
+    "StoredSpan",
+    "TraceSummary",
+]
 
 
 @dataclass(frozen=True)
@@ -75,22 +89,11 @@ class StoredSpan:
 
 
 @dataclass(frozen=True)
-class Search:
-    """What spans a trace must have one of. What is None is not asked for; durations are nanoseconds.
+class ServiceCount:
+    """How many spans of a trace are of a service, and how many of those failed."""
 
-    `attributes` are compared with their types: 200 is not "200". `start` is the earliest start of the span, `end` the
-    first moment that is too late.
-    """
-
-    start: int
-    end: int
-    service: str | None = None
-    operation: str | None = None
-    min_duration: int | None = None
-    max_duration: int | None = None
-    error: bool | None = None
-    attributes: Mapping[str, str | bool | int | float] = field(default_factory=dict)
-    limit: int = 20
+    spans: int
+    errors: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,50 @@ class TraceSummary:
     duration: int
     spans: int
     errors: int
+    services: Mapping[str, ServiceCount] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MatchedSpan:
+    """A span that a search found. `attributes` are the fields that the query names, as the query writes them."""
+
+    span_id: str
+    parent_id: str | None
+    name: str
+    service: str
+    start_time: int
+    duration: int
+    kind: int
+    status: int
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SpanSet:
+    """Spans of a trace that were found together. `matched` is how many, `spans` the first of them by start.
+
+    `attributes` are what the set was made by (`by(…)`) and what was counted of it (`count()`), as the query writes it.
+    """
+
+    matched: int
+    spans: Sequence[MatchedSpan]
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FoundTrace:
+    """A trace that a search found, with the spans that made it be found: one set, or one for each group."""
+
+    summary: TraceSummary
+    sets: Sequence[SpanSet]
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """What a search found, newest first. `cursor` leads to the next page; None when there is none."""
+
+    traces: Sequence[FoundTrace]
+    cursor: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from google.rpc.status_pb2 import Status
 from kai_tracing_backend.app import Backend
-from kai_tracing_backend.model import Search
+from kai_tracing_backend.language import all_of
 from kai_tracing_backend.storage.contract import SpanStore, StoreError, StoreFullError
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.storage.queue import QueueFullError
@@ -69,7 +69,7 @@ def test_the_shop_is_stored_exactly(tmp_path: Path) -> None:
         assert sum(len(store.operations(service)) for service in store.services()) == truth["operations"]
         edges = {(edge.parent, edge.child): edge.calls for edge in store.dependencies(*EVER)}
         assert edges == {(edge["parent"], edge["child"]): edge["callCount"] for edge in truth["edges"]}
-        found = store.search(Search(*EVER, limit=10_000))
+        found = [one.summary for one in store.search(all_of(), *EVER, limit=10_000).traces]
         assert {summary.trace_id: summary.spans for summary in found} == truth["spans_per_trace"]
         size, largest = truth["largest"]
         assert len(store.trace(largest)) == size

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from kai_tracing_backend.model import Search
+from kai_tracing_backend.language import all_of
 from kai_tracing_backend.settings import BackendSettings
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -121,7 +121,8 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
     acknowledged = {trace for sender in senders for trace in sender.acknowledged}
     assert len(acknowledged) > KILLS * len(senders) * 4
     store = DuckDBStore(data)
-    stored = {int(found.trace_id, 16): found.spans for found in store.search(Search(0, 1 << 62, limit=1_000_000))}
+    page = store.search(all_of(), 0, 1 << 62, limit=1_000_000)
+    stored = {int(found.summary.trace_id, 16): found.summary.spans for found in page.traces}
     assert acknowledged <= set(stored)
     assert set(stored.values()) == {PER_REQUEST}
     assert sum(rate.spans for rate in store.rates(0, 1 << 62)) == PER_REQUEST * len(stored)

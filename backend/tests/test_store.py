@@ -17,7 +17,8 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kai_tracing_backend.model import Search, StoredSpan
+from kai_tracing_backend.language import parse
+from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.sketch import quantile
 from kai_tracing_backend.storage.contract import SpanStore, StoreError
 from kai_tracing_backend.storage.duckdb import files
@@ -219,7 +220,7 @@ def test_reading_while_a_day_is_written_and_deleted(store: DuckDBStore) -> None:
     def read() -> None:
         while not stop.is_set():
             try:
-                store.search(Search(*EVER))
+                store.search(parse("{}"), *EVER)
                 store.trace("1")
                 store.rates(*EVER)
             except BaseException as error:

@@ -8,9 +8,17 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from kai_tracing_backend.model import Edge, Operation, Rate, Search, StoredSpan, TraceSummary
+from kai_tracing_backend.language.nodes import TraceQuery
+from kai_tracing_backend.model import Edge, Operation, Rate, SearchPage, StoredSpan
 
-__all__ = ["SpanStore", "StoreError", "StoreFullError"]
+__all__ = [
+    "QueryCancelledError",
+    "QueryTimeoutError",
+    "QueryTooLargeError",
+    "SpanStore",
+    "StoreError",
+    "StoreFullError",
+]
 
 
 class StoreError(Exception):
@@ -21,8 +29,22 @@ class StoreFullError(StoreError):
     """There is no room. Nothing of the batch was stored; it can be written again when there is some."""
 
 
+class QueryTimeoutError(StoreError):
+    """A read took longer than its `Cancellation` allows."""
+
+
+class QueryTooLargeError(StoreError):
+    """A read fetched more rows than its `Cancellation` allows."""
+
+
+class QueryCancelledError(StoreError):
+    """A read was ended by `Cancellation.cancel`."""
+
+
 class SpanStore(Protocol):
     """Keeps spans and answers for them. Every method may be called from any thread.
+
+    Reads obey the `Cancellation` of their context.
 
     Windows are `start` (included) to `end` (excluded), nanoseconds since the epoch.
     """
@@ -45,8 +67,26 @@ class SpanStore(Protocol):
             ValueError: the id is not hexadecimal or longer than 32 digits. A shorter one has zeros on the left.
         """
 
-    def search(self, search: Search) -> list[TraceSummary]:
-        """The traces with a span that fits, the one with the latest such span first."""
+    def search(
+        self,
+        query: TraceQuery,
+        start: int,
+        end: int,
+        *,
+        limit: int = 20,
+        cursor: str | None = None,
+        spans_per_set: int = 3,
+    ) -> SearchPage:
+        """The traces in which the query finds a span that started in the window, newest first.
+
+        A query is asked of whole traces, whatever of them is in the window. Of two traces the one is newer whose first
+        found span in the window started later. `cursor` is of an earlier page of the same search: what arrives while
+        somebody turns the pages is neither shown twice nor in place of others. `spans_per_set` is how many spans of
+        each set are answered.
+
+        Raises:
+            ValueError: the cursor is none of ours.
+        """
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:
         """The services that spans came from, by name. To the minute."""

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import heapq
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kai_tracing_backend.columns import SHARED, to_span
-from kai_tracing_backend.model import Edge, Operation, Rate, Search, StoredSpan, TraceSummary
+from kai_tracing_backend.language.nodes import TraceQuery
+from kai_tracing_backend.model import Edge, Operation, Rate, SearchPage, StoredSpan
 from kai_tracing_backend.sketch import LN_GAMMA
-from kai_tracing_backend.storage.contract import StoreError
-from kai_tracing_backend.storage.duckdb.files import HISTORY, DayFile, Files, reported, transaction
-from kai_tracing_backend.storage.duckdb.statements import attribute_condition, statement
+from kai_tracing_backend.storage.duckdb.files import Files, transaction
+from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH, Reading, fetch, fetch_named, first_moment
+from kai_tracing_backend.storage.duckdb.search import search
+from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["DuckDBStore"]
 
-_DAY = 86_400_000_000_000
 _MINUTE = 60_000_000_000
-_EPOCH = date(1970, 1, 1)
 _ONE_DAY = timedelta(days=1)
 _KEYS = ("trace_high", "trace_low", "span_id", "start_time", "kind")
 _LINKS = (*_KEYS, "parent_id", "service", "status", "adjusted_count", "flags")
@@ -41,8 +39,6 @@ _FOUND = pa.schema(
     ]
 )
 
-T = TypeVar("T")
-
 
 class DuckDBStore:
     """Spans in a folder: one DuckDB file for each day, so that dropping a day frees its disk at once.
@@ -56,14 +52,14 @@ class DuckDBStore:
 
     def __init__(self, folder: Path, *, memory_limit: str = "1GB", threads: int = 2) -> None:
         self._files = Files(folder, memory_limit, threads)
+        self._reading = Reading(self._files)
         self._writing = threading.Lock()
-        self._closed = False
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, batch: pa.Table) -> int:
         """Store a batch; see `SpanStore.write`. A batch of several days is written day by day."""
-        with self._writing, self._reporting():
+        with self._writing, self._reading.reporting():
             try:
                 return self._write(batch)
             except duckdb.FatalException:  # a write failed half-way, and DuckDB refuses all work until it is reopened
@@ -71,14 +67,14 @@ class DuckDBStore:
                 return self._write(batch)
 
     def _write(self, batch: pa.Table) -> int:
-        days = pc.divide(batch["start_time"], _DAY)
+        days = pc.divide(batch["start_time"], DAY)
         present = sorted(pc.unique(days).to_pylist())
         if len(present) == 1:
             return self._write_day(present[0], batch)
         return sum(self._write_day(day, batch.filter(pc.equal(days, day))) for day in present)
 
     def _write_day(self, number: int, batch: pa.Table) -> int:
-        file = self._files.day(_EPOCH + timedelta(days=number))
+        file = self._files.day(EPOCH + timedelta(days=number))
         with self._files.cursor(file.name) as cursor:
             batch = self._new_spans(cursor, batch)
             if batch.num_rows == 0:
@@ -128,7 +124,7 @@ class DuckDBStore:
 
     def delete_day(self, day: date) -> None:
         """Drop a day's file; see `SpanStore.delete_day`. Its rates and dependencies move into the history first."""
-        with self._writing, self._reporting():
+        with self._writing, self._reading.reporting():
             if (file := self._files.days.get(day)) is None:
                 return
             with self._files.cursor(file.name) as cursor, transaction(cursor):
@@ -146,72 +142,26 @@ class DuckDBStore:
         wanted = {"high": number >> 64, "low": number & (1 << 64) - 1}
 
         def read(cursor: duckdb.DuckDBPyConnection) -> list[StoredSpan]:
-            ((first, last),) = cursor.execute(statement("find_trace"), wanted).fetchall()
+            ((first, last),) = fetch(cursor, statement("find_trace"), wanted)
             if first is None:
                 return []
-            return [to_span(row) for row in _rows(cursor, "read_trace", {**wanted, "first": first, "last": last})]
+            return [to_span(row) for row in fetch_named(cursor, "read_trace", {**wanted, "first": first, "last": last})]
 
-        spans = [span for found in self._each(self._days(), read) for span in found]
+        spans = [span for found in self._reading.each(self._reading.days(), read) for span in found]
         return sorted(spans, key=lambda span: (span.start_time, -span.duration))
 
-    def search(self, search: Search) -> list[TraceSummary]:
+    def search(
+        self,
+        query: TraceQuery,
+        start: int,
+        end: int,
+        *,
+        limit: int = 20,
+        cursor: str | None = None,
+        spans_per_set: int = 3,
+    ) -> SearchPage:
         """Traces, newest first; see `SpanStore.search`."""
-        conditions = [attribute_condition(k, v, i) for i, (k, v) in enumerate(search.attributes.items())]
-        query = statement("search").replace("/* attributes */", "\n    ".join(text for text, _ in conditions))
-        parameters: dict[str, Any] = {
-            name: getattr(search, name)
-            for name in ("start", "end", "service", "operation", "min_duration", "max_duration", "error", "limit")
-        }
-        for _, values in conditions:
-            parameters.update(values)
-
-        latest: dict[tuple[int, int], int] = {}
-        for file in self._days():
-            begins = (file.day - _EPOCH).days * _DAY
-            if begins >= search.end or begins + _DAY <= search.start:
-                continue
-            for found in self._each([file], lambda cursor: cursor.execute(query, parameters).fetchall()):
-                for high, low, start in found:
-                    latest.setdefault((high, low), start)
-            if len(latest) >= search.limit:
-                break  # the days before have older ones only
-        chosen = heapq.nsmallest(search.limit, latest, key=lambda ids: (-latest[ids], ids))
-        summaries = self._summaries(chosen)
-        return [summaries[ids] for ids in chosen if ids in summaries]
-
-    def _summaries(self, traces: Sequence[tuple[int, int]]) -> dict[tuple[int, int], TraceSummary]:
-        wanted = pa.table(
-            {
-                "trace_high": pa.array([high for high, _ in traces], pa.uint64()),
-                "trace_low": pa.array([low for _, low in traces], pa.uint64()),
-            }
-        )
-
-        def read(cursor: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
-            cursor.register("wanted", wanted)
-            ((first, last),) = cursor.execute(statement("trace_range")).fetchall()
-            if first is None:
-                return []
-            return cursor.execute(statement("summaries"), {"first": first, "last": last}).fetchall()
-
-        by_trace: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
-        for found in self._each(self._days(), read) if traces else ():
-            for high, low, *rest in found:
-                by_trace.setdefault((high, low), []).append(tuple(rest))
-        summaries = {}
-        for (high, low), parts in by_trace.items():  # a trace over midnight has several
-            spans, errors, first, last, roots = zip(*parts, strict=True)
-            root = min(roots, key=lambda root: (not root["root"], root["start"]))
-            summaries[high, low] = TraceSummary(
-                trace_id=f"{high:016x}{low:016x}",
-                service=root["service"],
-                name=root["name"],
-                start_time=min(first),
-                duration=max(last) - min(first),
-                spans=sum(spans),
-                errors=sum(errors),
-            )
-        return summaries
+        return search(self._reading, query, start, end, limit, cursor, spans_per_set)
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:
         """The services; see `SpanStore.services`."""
@@ -253,63 +203,25 @@ class DuckDBStore:
     def _rollups(self, name: str, start: int, end: int, **parameters: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement over the days and the history; the other side of an edge may be in the next day."""
         window = {"first": start // _MINUTE, "last": max(start, end - 1) // _MINUTE, **parameters}
-        names = [
-            file
-            for file in self._days()
-            if (file.day - _EPOCH).days * _DAY - _DAY < end and (file.day - _EPOCH).days * _DAY + 2 * _DAY > start
-        ]
-        for found in self._each([*names, None], lambda cursor: cursor.execute(statement(name), window).fetchall()):
+        names = [file for file in self._reading.days() if start - 2 * DAY < first_moment(file) < end + DAY]
+        for found in self._reading.each([*names, None], lambda cursor: fetch(cursor, statement(name), window)):
             yield from found
 
     def days(self) -> list[date]:
         """The days that there are spans of, newest first."""
-        return [file.day for file in self._days()]
+        return [file.day for file in self._reading.days()]
 
     def close(self) -> None:
         """Close the files; see `SpanStore.close`."""
         with self._writing:
-            if not self._closed:
-                self._closed = True
+            if not self._reading.closed:
+                self._reading.closed = True
                 self._files.close()
-
-    def _days(self) -> list[DayFile]:
-        days = self._files.days
-        return [days[day] for day in sorted(days, reverse=True)]
-
-    def _each(self, files: Sequence[DayFile | None], read: Callable[[duckdb.DuckDBPyConnection], T]) -> Iterator[T]:
-        """What `read` gives for each file, None for the history; a day that is deleted meanwhile gives nothing."""
-        for file in files:
-            with self._reporting():
-                if file is None:
-                    with self._files.cursor(HISTORY) as cursor:
-                        found = read(cursor)
-                else:
-                    with self._files.reading(file) as day:
-                        if day is None:
-                            continue
-                        found = read(day)
-            yield found
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        """Errors as the contract has them."""
-        if self._closed:
-            raise StoreError("the store is closed")
-        try:
-            yield
-        except duckdb.Error as error:
-            raise reported(error) from error
 
 
 def _range(batch: pa.Table) -> tuple[int, int]:
     ends = pc.min_max(batch["start_time"]).as_py()
     return ends["min"], ends["max"]
-
-
-def _rows(cursor: duckdb.DuckDBPyConnection, name: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    found = cursor.execute(statement(name), parameters).fetchall()
-    columns = [column[0] for column in cursor.description]
-    return (dict(zip(columns, row, strict=True)) for row in found)
 
 
 def _merge(one: Rate, other: Rate) -> Rate:
