@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import BAGGAGE, CURRENT, RuntimeContext
+from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
-from kai_tracing_core.span import Link, NonRecordingSpan, Span, SpanKind, SpanOptions, Time
+from kai_tracing_core.span import Link, Span, SpanKind, SpanOptions, Time
 from kai_tracing_core.trace_context import TraceContext
 
 if TYPE_CHECKING:

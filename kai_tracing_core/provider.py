@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import RuntimeContext, resolve
+from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing.batch import BatchProcessor
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import PayloadExporter, SpanExporter, SpanProcessor, Stats
@@ -23,7 +24,7 @@ from kai_tracing_core.processing.spooling import SpoolingExporter
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.running import run_under
-from kai_tracing_core.span import Link, NonRecordingSpan, Span, SpanKind, SpanOptions, SpanStatusCode, Time
+from kai_tracing_core.span import Link, Span, SpanKind, SpanOptions, SpanStatusCode, Time
 from kai_tracing_core.trace_context import TraceContext
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""One operation of one service: the span, what it records, and its non-recording twin."""
+"""One operation of one service: the span, and what it records."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, 
 from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, reset_current, resolve, set_current
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
 from kai_tracing_core.span_parts import (
+    NONE_DROPPED,
     Event,
     Link,
+    Rare,
     Scope,
     SpanKind,
     SpanOptions,
@@ -37,7 +39,6 @@ _new_context: Callable[[type[TraceContext]], TraceContext] = object.__new__
 __all__ = [
     "Event",
     "Link",
-    "NonRecordingSpan",
     "Scope",
     "Span",
     "SpanKind",
@@ -71,18 +72,13 @@ class Span:
     __slots__ = (
         "_attributes",
         "_carried",
-        "_dropped",
         "_end",
-        "_events",
         "_flags",
         "_kind",
-        "_links",
-        "_message",
         "_open",
-        "_outer_baggage",
         "_parent_id",
         "_previous",
-        "_record_exception",
+        "_rare",
         "_scope",
         "_sink",
         "_span_id",
@@ -105,19 +101,14 @@ class Span:
     _start: int
     _end: int
     _attributes: dict[str, Any]
-    _events: list[Event] | None
-    _links: list[Link] | None
+    _rare: Rare | None
     _status: int
-    _message: str | None
-    _dropped: tuple[int, int, int] | None
     _weight: float | None  # adjusted count; None is 1
     _carried: Mapping[str, str] | None  # the baggage that came with a given parent, current while the span is
-    _outer_baggage: Mapping[str, str]  # the one to put back; unset where nothing was carried
-    _record_exception: bool
     _scope: Scope | None
     _sink: Any  # a SpanSink; None where nothing is recorded
     _previous: Any  # INACTIVE, then the token of `context.CURRENT` while it is current, then RESTORED
-    _open: bool  # deleted by whoever ends the span first, which is atomic
+    _open: bool  # whether an exception is recorded; deleted by whoever ends the span first, which is atomic
 
     # -- recording ---------------------------------------------------------------------------------------------------
 
@@ -147,9 +138,10 @@ class Span:
         """Record that something happened, now or at `timestamp`."""
         if self._end:
             return
-        events = self._events
+        rare = self._get_rare()
+        events = rare.events
         if events is None:
-            events = self._events = []
+            events = rare.events = []
         if len(events) >= self._sink.limits.events:
             self._drop(1)
             return
@@ -165,9 +157,10 @@ class Span:
         target = getattr(context, "trace_context", None)
         if target is None or not (target.is_valid or target.trace_state or attributes):
             return
-        links = self._links
+        rare = self._get_rare()
+        links = rare.links
         if links is None:
-            links = self._links = []
+            links = rare.links = []
         if len(links) >= self._sink.limits.links:
             self._drop(2)
             return
@@ -202,7 +195,10 @@ class Span:
         if self._end or self._status == SpanStatusCode.OK or code is SpanStatusCode.UNSET:
             return
         self._status = code.value
-        self._message = as_text(message) if message is not None and code is SpanStatusCode.ERROR else None
+        if message is not None and code is SpanStatusCode.ERROR:
+            self._get_rare().message = as_text(message)
+        elif self._rare is not None:
+            self._rare.message = None
 
     def update_name(self, name: str) -> None:
         """Give the span another name, for what is known only later, such as the route of a request."""
@@ -222,7 +218,7 @@ class Span:
             set_current(resolve(previous))  # so that the token does not keep spans alive that have ended
         self._previous = set_current(self)
         if self._carried is not None:
-            self._outer_baggage = BAGGAGE.get()
+            self._get_rare().outer_baggage = BAGGAGE.get()
             BAGGAGE.set(self._carried)
 
     def _deactivate(self) -> None:
@@ -239,7 +235,7 @@ class Span:
         if previous is not None and previous._end:
             set_current(resolve(previous))
         if self._carried is not None:
-            BAGGAGE.set(self._outer_baggage)
+            BAGGAGE.set(self._get_rare().outer_baggage)
 
     def __enter__(self) -> Self:
         if self._previous is INACTIVE:
@@ -274,9 +270,6 @@ class Span:
         elif self._previous is not INACTIVE:
             self._deactivate()
         sink = self._sink
-        if sink is None:
-            self._end = 1
-            return
         end = sink.clock() if end_time is None else as_nanoseconds(end_time, sink.clock)
         if sink.on_ending is not None:
             sink.on_ending(self)
@@ -296,7 +289,7 @@ class Span:
 
     def _fail(self, exception: BaseException) -> None:
         """Record the exception that leaves the span, unless leaving that way is no error."""
-        if not is_failure(exception) or not self._record_exception or self._end:
+        if not getattr(self, "_open", False) or not is_failure(exception):
             return
         self.record_exception(exception, escaped=True)
         self.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
@@ -384,7 +377,7 @@ class Span:
         limits = self._sink.limits
         return [
             Event(name, at, clean_attributes(attributes, limits.event_attributes, limits.value_length)[0])
-            for name, at, attributes in self._events or ()
+            for name, at, attributes in self._events
         ]
 
     @property
@@ -393,7 +386,7 @@ class Span:
         limits = self._sink.limits
         return [
             Link(context, clean_attributes(attributes, limits.link_attributes, limits.value_length)[0])
-            for context, attributes in self._links or ()
+            for context, attributes in self._links
         ]
 
     @property
@@ -404,7 +397,7 @@ class Span:
     @property
     def status_message(self) -> str | None:
         """The message of an ERROR status."""
-        return self._message
+        return self._rare.message if self._rare is not None else None
 
     @property
     def resource(self) -> Mapping[str, AttributeValue]:
@@ -425,23 +418,47 @@ class Span:
     def dropped_attributes(self) -> int:
         """How many attributes the limits, or an impossible value, dropped."""
         limits = self._sink.limits
-        dropped = self._dropped[0] if self._dropped else 0
-        return dropped + clean_attributes(self._attributes, limits.attributes, limits.value_length)[1]
+        return self._dropped[0] + clean_attributes(self._attributes, limits.attributes, limits.value_length)[1]
 
     @property
     def dropped_events(self) -> int:
         """How many events the limits dropped."""
-        return self._dropped[1] if self._dropped else 0
+        return self._dropped[1]
 
     @property
     def dropped_links(self) -> int:
         """How many links the limits dropped."""
-        return self._dropped[2] if self._dropped else 0
+        return self._dropped[2]
 
     def _drop(self, what: int, count: int = 1) -> None:
-        dropped = list(self._dropped or (0, 0, 0))
+        dropped = list(self._dropped)
         dropped[what] += count
-        self._dropped = (dropped[0], dropped[1], dropped[2])
+        self._get_rare().dropped = (dropped[0], dropped[1], dropped[2])
+
+    # -- what few spans have -----------------------------------------------------------------------------------------
+
+    def _get_rare(self) -> Rare:
+        rare = self._rare
+        if rare is None:
+            made = Rare()
+            # Looked at again: while it was made another thread may have come.
+            rare = self._rare
+            if rare is None:
+                rare = self._rare = made
+        return rare
+
+    @property
+    def _events(self) -> list[Event]:
+        return (self._rare and self._rare.events) or []
+
+    @property
+    def _links(self) -> list[Link]:
+        return (self._rare and self._rare.links) or []
+
+    @property
+    def _dropped(self) -> tuple[int, int, int]:
+        """How many attributes, events and links were dropped."""
+        return self._rare.dropped if self._rare is not None else NONE_DROPPED
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.trace_id}-{self.span_id}>"
@@ -455,116 +472,6 @@ class Span:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from kai_tracing_core.non_recording import NonRecordingSpan
+
         return NonRecordingSpan.of, (self.trace_context,)
-
-
-class NonRecordingSpan(Span):
-    """A span that is not recorded: its trace is not sampled, tracing is disabled, or it only stands for a context.
-
-    It can be current and be propagated like any other; all else it takes is thrown away.
-    """
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, context: TraceContext) -> Self:
-        """A span that stands for `context`: it propagates it unchanged."""
-        span = cls.__new__(cls)
-        span.name = ""
-        span._kind = SpanKind.INTERNAL
-        span._trace_id = context._trace_id
-        span._span_id = context._span_id
-        span._parent_id = span._start = span._end = span._status = 0
-        span._flags = context._flags
-        span._trace_state = context._trace_state
-        span._carried = context.baggage
-        span._previous = INACTIVE
-        span._weight = context._weight
-        span._message = span._scope = None
-        span._sink = None
-        span._open = True
-        return span
-
-    def is_recording(self) -> bool:
-        """False."""
-        return False
-
-    def set_attribute(self, key: str, value: AttributeValue) -> None:
-        """Do nothing."""
-
-    def set_attributes(self, attributes: Attributes) -> None:
-        """Do nothing."""
-
-    def add_event(self, name: str, attributes: Attributes | None = None, timestamp: Time | None = None) -> None:
-        """Do nothing."""
-
-    def add_link(self, context: Span | TraceContext | Link, attributes: Attributes | None = None) -> None:
-        """Do nothing."""
-
-    def record_exception(
-        self,
-        exception: BaseException,
-        attributes: Attributes | None = None,
-        timestamp: Time | None = None,
-        escaped: bool = False,
-    ) -> None:
-        """Do nothing."""
-
-    def set_status(self, code: SpanStatusCode, message: str | None = None) -> None:
-        """Do nothing."""
-
-    def update_name(self, name: str) -> None:
-        """Do nothing."""
-
-    def _fail(self, exception: BaseException) -> None:
-        """Do nothing."""
-
-    @property
-    def attributes(self) -> Mapping[str, AttributeValue]:
-        """Empty."""
-        return {}
-
-    @property
-    def events(self) -> Sequence[Event]:
-        """Empty."""
-        return ()
-
-    @property
-    def links(self) -> Sequence[Link]:
-        """Empty."""
-        return ()
-
-    @property
-    def resource(self) -> Mapping[str, AttributeValue]:
-        """Empty."""
-        return {}
-
-    @property
-    def end_time(self) -> int | None:
-        """None."""
-        return None
-
-    @property
-    def duration(self) -> float | None:
-        """None."""
-        return None
-
-    @property
-    def status_message(self) -> str | None:
-        """None."""
-        return None
-
-    @property
-    def dropped_attributes(self) -> int:
-        """0."""
-        return 0
-
-    @property
-    def dropped_events(self) -> int:
-        """0."""
-        return 0
-
-    @property
-    def dropped_links(self) -> int:
-        """0."""
-        return 0

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kai_tracing_core.attributes import Attributes
+from kai_tracing_core.context import EMPTY_BAGGAGE
 from kai_tracing_core.failures import qualified_name
 from kai_tracing_core.trace_context import TraceContext
 
@@ -20,7 +21,9 @@ logger = logging.getLogger(__name__)
 
 __all__ = [
     "Event",
+    "NONE_DROPPED",
     "Link",
+    "Rare",
     "Scope",
     "SpanKind",
     "SpanOptions",
@@ -67,6 +70,9 @@ class Link(NamedTuple):
     context: TraceContext
     attributes: Mapping[str, Any] = {}
 
+
+NONE_DROPPED = (0, 0, 0)
+"""Attributes, events and links of a span within the limits."""
 
 _MAX_TIME = 1 << 63
 
@@ -168,6 +174,19 @@ class Scope(Protocol):
     def attributes(self) -> Mapping[str, Any] | None:
         """Attributes that hold for all its spans."""
         ...
+
+
+class Rare:
+    """What few spans have, made when the first of it comes: fields that a span has for itself cost every span time."""
+
+    __slots__ = ("dropped", "events", "links", "message", "outer_baggage")
+
+    def __init__(self) -> None:
+        self.events: list[Event] | None = None
+        self.links: list[Link] | None = None
+        self.message: str | None = None
+        self.dropped = NONE_DROPPED
+        self.outer_baggage: Mapping[str, str] = EMPTY_BAGGAGE  # what to put back where the span carries its own
 
 
 class SpanResult:

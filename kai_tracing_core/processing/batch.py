@@ -26,7 +26,7 @@ __all__ = ["BatchOptions", "BatchProcessor"]
 
 logger = logging.getLogger(__name__)
 
-_NEVER = 1 << 62
+_NEVER = 1 << 29  # what Python compares fastest: an integer of one digit
 _EVICTION_TRIES = 16
 _BOOKKEEPING = 0.25  # seconds
 
@@ -93,9 +93,7 @@ class BatchProcessor(SpanProcessor):
         # A lock as a bell: unlike Event.set, releasing it is safe in a signal handler and in __del__.
         self._bell = threading.Lock()
         self._bell.acquire()
-        # How long the queue must be for a span to ring the bell: 1 while the worker sleeps, a batch while it waits
-        # for a batch to fill, never while it is at work.
-        self._wake_at = 1
+        self._set_wake(1)
         self._delivery = Delivery(self.exporter, self.options.retry, self.options.export_timeout, self._closing)
 
     # -- on the application's threads --------------------------------------------------------------------------------
@@ -103,12 +101,25 @@ class BatchProcessor(SpanProcessor):
     def on_end(self, span: Span) -> None:
         """Queue the span, or count it as dropped when the queue is full."""
         queue = self._queue
-        if len(queue) >= self._capacity or not span._flags & SAMPLED:
+        if len(queue) < self._calm and span._flags & SAMPLED:
+            queue.append(span)
+        elif len(queue) >= self._capacity or not span._flags & SAMPLED:
             self._refuse(span)
-            return
-        queue.append(span)
-        if len(queue) >= self._wake_at:
-            self._wake()
+        else:
+            queue.append(span)
+            if len(queue) >= self._wake_at:
+                self._wake()
+
+    def _set_wake(self, length: int) -> None:
+        """Have a span ring the bell that makes the queue this long.
+
+        1 while the worker sleeps, a batch while it waits for a batch to fill, never while it is at work.
+        """
+        self._wake_at = length
+        # Up to this length a span is queued and nothing else need be looked at.
+        self._calm = min(length - 1, self._capacity)
+        if self._closed:  # by another thread, while this was set
+            self._calm = 0
 
     def _refuse(self, span: Span) -> None:
         if not span._flags & SAMPLED:
@@ -147,7 +158,7 @@ class BatchProcessor(SpanProcessor):
             self._wake()
 
     def _wake(self) -> None:
-        self._wake_at = _NEVER
+        self._set_wake(_NEVER)
         # A worker that starts now looks at the queue anyway; ringing would only make its first batch a small one.
         if self._worker is not None or not self._start_worker():
             self._ring()
@@ -169,7 +180,7 @@ class BatchProcessor(SpanProcessor):
                 return True
         except RuntimeError as error:  # no thread can be started while the interpreter shuts down
             logger.debug("no worker thread: %s; the queue is emptied by flush and at exit", error)
-            self._wake_at = len(self._queue) + self.options.max_batch  # then it is tried again
+            self._set_wake(len(self._queue) + self.options.max_batch)  # then it is tried again
         finally:
             self._starting.release()
         return False
@@ -193,7 +204,7 @@ class BatchProcessor(SpanProcessor):
         if self._closed:
             return True
         self._closed = True
-        self._capacity = 0
+        self._capacity = self._calm = 0
         deadline = monotonic() + timeout
         self._closing.set()
         self._delivery.deadline = deadline
@@ -269,16 +280,16 @@ class BatchProcessor(SpanProcessor):
         bell, queue, options = self._bell, self._queue, self.options
         while not self._closed:
             if not queue:
-                self._wake_at = 1
+                self._set_wake(1)
                 # A span may have ended between the look at the queue and the line above, without ringing.
                 if not queue:
                     due = self.exporter.due()
                     bell.acquire(timeout=-1 if due is None else due)
-            self._wake_at = options.max_batch
+            self._set_wake(options.max_batch)
             bell.acquire(blocking=False)  # what it has rung for until now is in the queue, and looked at next
             if 0 < len(queue) < options.max_batch and not self._closed and not self._flush_waits():
                 bell.acquire(timeout=options.delay)
-            self._wake_at = _NEVER
+            self._set_wake(_NEVER)
             self._send_pending()
             if self.exporter.due() == 0:
                 self.exporter.catch_up(options.export_timeout)

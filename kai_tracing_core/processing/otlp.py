@@ -15,11 +15,12 @@ from importlib import metadata
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kai_tracing_core.attributes import clean_attributes
+from kai_tracing_core.attributes import SpanLimits, clean_attributes
 from kai_tracing_core.processing.http import HttpOptions, HttpSender
 from kai_tracing_core.processing.processor import PayloadExporter
 from kai_tracing_core.processing.tags import ADJUSTED_COUNT, untold_count
-from kai_tracing_core.span import Link, Scope, Span, SpanKind
+from kai_tracing_core.span import Span
+from kai_tracing_core.span_parts import Link, Rare, Scope, SpanKind
 from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _group(request: Any, resources: dict[int, Any], resource: Mapping[str, Any],
     return group.spans
 
 
-def _fill(message: Any, span: Span) -> None:  # noqa: C901 - a call would cost more than the field it fills
+def _fill(message: Any, span: Span) -> None:
     message.trace_id = span._trace_id.to_bytes(16, "big")
     message.span_id = span._span_id.to_bytes(8, "big")
     if span._parent_id:
@@ -131,30 +132,32 @@ def _fill(message: Any, span: Span) -> None:  # noqa: C901 - a call would cost m
         message.trace_state = _text(span._trace_state)
     if span._status:
         message.status.code = span._status
-        if span._message:
-            message.status.message = _text(span._message)
     limits = span._sink.limits
     length = limits.value_length
     dropped = _attributes(message.attributes, span._attributes, limits.attributes, length) if span._attributes else 0
-    if span._dropped is not None:
-        dropped += span._dropped[0]
-        message.dropped_events_count = span._dropped[1]
-        message.dropped_links_count = span._dropped[2]
+    if span._rare is not None:
+        _fill_rare(message, span._rare, limits)
+        dropped += span._rare.dropped[0]
     if dropped:
         message.dropped_attributes_count = dropped
     if span._weight is not None and (count := untold_count(span)) is not None:
         entry = message.attributes.add()
         entry.key = ADJUSTED_COUNT
         entry.value.double_value = count
-    if span._events:
-        for name, at, attributes in span._events:
-            event = message.events.add()
-            event.name = _text(name)
-            event.time_unix_nano = at
-            event.dropped_attributes_count = _attributes(event.attributes, attributes, limits.event_attributes, length)
-    if span._links:
-        for link in span._links:
-            _fill_link(message.links.add(), link, limits.link_attributes, length)
+
+
+def _fill_rare(message: Any, rare: Rare, limits: SpanLimits) -> None:
+    if rare.message:
+        message.status.message = _text(rare.message)
+    _, message.dropped_events_count, message.dropped_links_count = rare.dropped
+    length = limits.value_length
+    for name, at, attributes in rare.events or ():
+        event = message.events.add()
+        event.name = _text(name)
+        event.time_unix_nano = at
+        event.dropped_attributes_count = _attributes(event.attributes, attributes, limits.event_attributes, length)
+    for link in rare.links or ():
+        _fill_link(message.links.add(), link, limits.link_attributes, length)
 
 
 def _fill_link(message: Any, link: Link, limit: int, length: int | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.span import Span
+from kai_tracing_core.span_parts import Rare
 
 __all__ = ["REDACTED", "RedactionRules", "Redactor", "redact_url"]
 
@@ -109,20 +110,25 @@ class Redactor(SpanProcessor):
         try:
             if not self._harmless.issuperset(span._attributes):
                 self._redact(span._attributes)
-            for event in span._events or ():
-                if event.attributes:
-                    self._redact(event.attributes)  # type: ignore[arg-type]  # a dict, which only Span fills
-            for link in span._links or ():
-                if link.attributes:
-                    self._redact(link.attributes)  # type: ignore[arg-type]  # likewise
-            if span._message is not None:
-                span._message = self._text(span._message)
+            if span._rare is not None:
+                self._redact_rare(span._rare)
             if "://" in span.name or self._edits:
                 span.name = self._text(span.name)
         except Exception:
             logger.exception("redaction failed; the span's attributes and events are withheld")
             span._attributes = {}
-            span._events = None
+            if span._rare is not None:
+                span._rare.events = None
+
+    def _redact_rare(self, rare: Rare) -> None:
+        for event in rare.events or ():
+            if event.attributes:
+                self._redact(event.attributes)  # type: ignore[arg-type]  # a dict, which only Span fills
+        for link in rare.links or ():
+            if link.attributes:
+                self._redact(link.attributes)  # type: ignore[arg-type]  # likewise
+        if rare.message is not None:
+            rare.message = self._text(rare.message)
 
     def _redact(self, attributes: dict[str, Any]) -> None:
         harmless = self._harmless

@@ -29,8 +29,8 @@ class SizeLimiter(SpanProcessor):
         """Cut the span down to the limit."""
         attributes = span._attributes
         sizes = {key: _OVERHEAD + _size(key) + _size(value) for key, value in attributes.items()}
-        rest = sum(_entry_size(event.name, event.attributes) for event in span._events or ())
-        rest += sum(_entry_size("", link.attributes) for link in span._links or ())
+        rest = sum(_entry_size(event.name, event.attributes) for event in span._events)
+        rest += sum(_entry_size("", link.attributes) for link in span._links)
         total = _size(span.name) + rest + sum(sizes.values())
         while total > self._limit and sizes:
             largest = max(sizes, key=sizes.__getitem__)

@@ -29,8 +29,8 @@ def tags_of(span: Span) -> dict[str, AttributeValue]:
     """
     limits = span._sink.limits
     tags, dropped = clean_attributes(span._attributes, limits.attributes, limits.value_length)
-    if dropped or span._dropped is not None:
-        lost = span._dropped or (0, 0, 0)
+    if dropped or span._rare is not None:
+        lost = span._dropped
         for name, count in zip(_DROPPED, (lost[0] + dropped, lost[1], lost[2]), strict=True):
             if count:
                 tags[name] = count
@@ -59,7 +59,7 @@ def untold_count(span: Span) -> float | None:
 def events_of(span: Span) -> Iterator[Event]:
     """The events, with attributes as they are exported."""
     limits = span._sink.limits
-    for name, at, attributes in span._events or ():
+    for name, at, attributes in span._events:
         if attributes:
             attributes = clean_attributes(attributes, limits.event_attributes, limits.value_length)[0]  # noqa: PLW2901
         yield Event(valid_text(name), at, attributes)

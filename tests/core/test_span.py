@@ -17,8 +17,8 @@ from kai_tracing_inmemory import InMemoryProvider
 
 from kai_tracing_core import Link, Span, SpanKind, SpanOptions, SpanStatusCode, TraceContext, TracingService
 from kai_tracing_core.context import resolve
+from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing.pipeline import PipelineConfig
-from kai_tracing_core.span import NonRecordingSpan
 from kai_tracing_core.span_parts import as_kind, as_text, to_nanoseconds
 from kai_tracing_core.testing.ids import FixedClock
 

@@ -155,8 +155,8 @@ def _convert(span: Span) -> Any:
         tags["span.kind"] = _KINDS[span.kind]
     if span._status == SpanStatusCode.ERROR:
         tags["error"] = True
-        if span._message:
-            tags["otel.status_description"] = valid_text(span._message)
+        if message := span.status_message:
+            tags["otel.status_description"] = valid_text(message)
     flags = span._flags
     return ttypes.Span(
         traceIdLow=_signed(span._trace_id),

@@ -11,13 +11,13 @@ from opentelemetry.context import Context
 
 from kai_tracing_core.attributes import Attributes, AttributeValue
 from kai_tracing_core.context import INACTIVE, RESTORED
+from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
 from kai_tracing_core.span import (
     Event,
     Link,
-    NonRecordingSpan,
     Span,
     SpanKind,
     SpanOptions,
@@ -80,8 +80,7 @@ class JoinedSpan(Span):
         span._end = span._status = 0
         span._carried = span._weight = span._scope = None
         span._previous = INACTIVE
-        span._record_exception = record_exception
-        span._open = True
+        span._open = record_exception
         setattr(wrapped, _JOINED, span)
         return span
 

@@ -160,12 +160,12 @@ def readable(span: Span) -> ReadableSpan:
     attributes, dropped = _cleaned(span._attributes, limits.attributes, length)
     events = [
         _Event(name, cleaned, at, lost)
-        for name, at, raw in span._events or ()
+        for name, at, raw in span._events
         for cleaned, lost in (_cleaned(raw, limits.event_attributes, length),)
     ]
     links = [
         _Link(to_span_context(link.context), cleaned, lost)
-        for link in span._links or ()
+        for link in span._links
         for cleaned, lost in (_cleaned(link.attributes, limits.link_attributes, length),)
     ]
     copy = _Readable(
@@ -177,12 +177,12 @@ def readable(span: Span) -> ReadableSpan:
         events=events,
         links=links,
         kind=_KINDS[span._kind],
-        status=trace_api.Status(_CODES[span._status], span._message),
+        status=trace_api.Status(_CODES[span._status], span.status_message),
         start_time=span._start,
         end_time=span._end or None,
         instrumentation_scope=_scope(span),
     )
-    counts = span._dropped or (0, 0, 0)
+    counts = span._dropped
     copy._dropped = (counts[0] + dropped, counts[1], counts[2])
     return copy
 

@@ -17,7 +17,8 @@ from opentelemetry.trace import SpanContext, Status, StatusCode
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import EMPTY_BAGGAGE, INACTIVE, RESTORED
 from kai_tracing_core.failures import describe, is_failure
-from kai_tracing_core.span import Link, NonRecordingSpan, Span, SpanStatusCode
+from kai_tracing_core.non_recording import NonRecordingSpan
+from kai_tracing_core.span import Link, Span, SpanStatusCode
 from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
 from kai_tracing_opentelemetry.runtime import (
     BAGGAGE_KEY,
@@ -160,11 +161,12 @@ class OpenTelemetrySpan(_InContext):
         super().set_status(given, message)
 
     def _fail(self, exception: BaseException) -> None:
-        if self._end or not is_failure(exception):
+        recorded = getattr(self, "_open", None)
+        if recorded is None or not is_failure(exception):
             return
-        if self._record_exception:
+        if recorded:
             self.record_exception(exception, escaped=True)
-        if getattr(self, "_status_on_exception", self._record_exception):
+        if getattr(self, "_status_on_exception", recorded):
             super().set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
 
 

@@ -105,7 +105,7 @@ class ZipkinEncoder:
         kind = span.kind
         remote = remote_endpoint(tags) if kind in _CALLS_OTHERS else None
         if span._status == SpanStatusCode.ERROR:
-            tags["error"] = valid_text(span._message or "")
+            tags["error"] = valid_text(span.status_message or "")
         elif tags.get("error") in (False, "false"):
             # Zipkin takes any error tag, whatever it says, for a failure.
             del tags["error"]
