@@ -15,10 +15,8 @@ from kai_tracing_backend.collector.http import otlp_app, zipkin_app
 from kai_tracing_backend.collector.intake import Intake
 from kai_tracing_backend.collector.metering import Metered
 from kai_tracing_backend.collector.otlp_grpc import OtlpGrpcListener
-from kai_tracing_backend.collector.pipeline import Pipelines
 from kai_tracing_backend.listeners import HttpListener, Listener, Port
 from kai_tracing_backend.metrics import Metrics
-from kai_tracing_backend.sampling.tail_settings import load_tail
 from kai_tracing_backend.settings import BackendSettings, option, variable
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.tenants import DEFAULT_TENANT, TenantMiddleware, Tenants
@@ -32,14 +30,12 @@ class Backend:
     Raises:
         PortError: a port is taken.
         StoreError: the data folder cannot be used.
-        ConfigurationError: a setting names a file that is wrong.
     """
 
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        stages = Pipelines(self._folder, self.metrics, load_tail(settings.tail_sampling))
-        self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics, build=stages.build)
+        self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics)
         self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
         self.listeners: list[Listener] = []
         self._stopped = asyncio.Event()

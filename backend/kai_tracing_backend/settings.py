@@ -42,8 +42,6 @@ class BackendSettings(Section):
     memory_limit: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="what the store may take")
     queue_bytes: int = Field(256 << 20, gt=0, description="bytes of spans that may wait to be written")
 
-    tail_sampling: str = Field("", description="which traces to keep: policies, or a TOML, YAML or JSON file of them")
-
     def __init__(self, **keywords: Any) -> None:
         leaves = _leaves(Sources({"backend": keywords}))
         for name, (leaf, *_) in leaves.items():

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from kai_tracing_backend.language.nodes import TraceQuery
 from kai_tracing_backend.model import Edge, Operation, Rate, SearchPage, StoredSpan
+from kai_tracing_backend.storage.forgetting import Retention
 
 __all__ = [
     "QueryCancelledError",
@@ -48,6 +49,10 @@ class SpanStore(Protocol):
 
     Windows are `start` (included) to `end` (excluded), nanoseconds since the epoch.
     """
+
+    @property
+    def retention(self) -> Retention:
+        """How it forgets."""
 
     def write(self, batch: pa.Table) -> int:
         """Store the spans of a batch (`columns.BATCH`); when it returns they outlive the process and the machine.

@@ -23,7 +23,7 @@ from kai_tracing_backend.storage.contract import (
     StoreError,
 )
 
-__all__ = ["SpanStoreContract", "batch", "span"]
+__all__ = ["OpenedStore", "SpanStoreContract", "batch", "span"]
 
 MINUTE = 60_000_000_000
 DAY = 1440 * MINUTE
@@ -59,8 +59,8 @@ def batch(*spans: StoredSpan) -> Any:
     return columns.finish()
 
 
-class SpanStoreContract(ABC):
-    """The tests. `durable` False leaves out those that close the store and open it again."""
+class OpenedStore(ABC):
+    """What every contract starts with. `durable` False leaves out tests that close the store and open it again."""
 
     durable = True
 
@@ -81,6 +81,10 @@ class SpanStoreContract(ABC):
             pytest.skip("this store says that it keeps nothing")
         store.close()
         return self.open(tmp_path / "data")
+
+
+class SpanStoreContract(OpenedStore):
+    """The tests; those of retention are in `retention_contract.RetentionContract`."""
 
     # -- spans -------------------------------------------------------------------------------------------------------
 

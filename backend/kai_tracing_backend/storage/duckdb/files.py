@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from kai_tracing_backend.storage.contract import StoreError, StoreFullError
+from kai_tracing_backend.storage.duckdb.marks import move_durably
 from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["HISTORY", "VERSION", "DayFile", "Files", "reported", "transaction"]
@@ -176,6 +177,21 @@ class Files:
         self._connection.execute(f'DETACH "{file.name}"')
         file.path.unlink()
         file.path.with_name(f"{file.path.name}.wal").unlink(missing_ok=True)
+
+    def replace(self, file: DayFile, copy: Path) -> bool:
+        """Put a copy, which nothing is attached to, in the place of a file; False while somebody reads it.
+
+        Nobody may write to the file meanwhile. Readers that come now wait, for as long as a rename takes.
+        """
+        with self._changed:
+            if file.readers or self.days.get(file.day) is not file:
+                return False
+            self._connection.execute(f'DETACH "{file.name}"')
+            try:
+                move_durably(copy, file.path)
+            finally:
+                self._attach(file.path, file.name)
+        return True
 
     def reopen(self) -> None:
         """Start again from what is on the disk: DuckDB refuses all work after a write that failed half-way."""

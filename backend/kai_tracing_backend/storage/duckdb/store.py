@@ -17,8 +17,9 @@ from kai_tracing_backend.columns import SHARED, to_span
 from kai_tracing_backend.language.nodes import TraceQuery
 from kai_tracing_backend.model import Edge, Operation, Rate, SearchPage, StoredSpan
 from kai_tracing_backend.sketch import LN_GAMMA
-from kai_tracing_backend.storage.duckdb.files import Files, transaction
+from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
 from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH, Reading, fetch, fetch_named, first_moment
+from kai_tracing_backend.storage.duckdb.retention import DuckDBRetention
 from kai_tracing_backend.storage.duckdb.search import search
 from kai_tracing_backend.storage.duckdb.statements import statement
 
@@ -54,6 +55,7 @@ class DuckDBStore:
         self._files = Files(folder, memory_limit, threads)
         self._reading = Reading(self._files)
         self._writing = threading.Lock()
+        self.retention = DuckDBRetention(self._reading, self._writing, self._drop_day, self.rates)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -125,12 +127,14 @@ class DuckDBStore:
     def delete_day(self, day: date) -> None:
         """Drop a day's file; see `SpanStore.delete_day`. Its rates and dependencies move into the history first."""
         with self._writing, self._reading.reporting():
-            if (file := self._files.days.get(day)) is None:
-                return
-            with self._files.cursor(file.name) as cursor, transaction(cursor):
-                cursor.execute(statement("archive_rates"))
-                cursor.execute(statement("archive_edges"))
-            self._files.drop(file)
+            if (file := self._files.days.get(day)) is not None:
+                self._drop_day(file)
+
+    def _drop_day(self, file: DayFile) -> None:
+        with self._files.cursor(file.name) as cursor, transaction(cursor):
+            cursor.execute(statement("archive_rates"))
+            cursor.execute(statement("archive_edges"))
+        self._files.drop(file)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,86 @@
+"""Retention's rules as SQL over a row of `spans`: constant fragments, every value a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from kai_tracing_backend.columns import MAPS, PROMOTED
+from kai_tracing_backend.keeping import AttributeTest, KeepRule
+from kai_tracing_backend.values import Value
+
+__all__ = ["Conditions"]
+
+_COMPARISONS = {"=": "=", "glob": "GLOB", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
+
+
+class Conditions:
+    """The rules as one expression, `bits`, that has bit n where a span passes rule n, and its `parameters`.
+
+    `resources` are those of the file: what their attributes are is known before the spans are looked at.
+    """
+
+    def __init__(self, rules: Sequence[KeepRule], resources: Mapping[int, Mapping[str, Value]]) -> None:
+        self.parameters: dict[str, Any] = {}
+        self._resources = resources
+        shares = sorted({rule.slowest for rule in rules if rule.slowest is not None})
+        self._limits = {share: f"limit{index}" for index, share in enumerate(shares)}
+        terms = [
+            f"CASE WHEN {self._rule(rule)} THEN {1 << index}::UBIGINT ELSE 0 END" for index, rule in enumerate(rules)
+        ]
+        self.bits = " | ".join(terms)
+
+    def _rule(self, rule: KeepRule) -> str:
+        terms = ["TRUE"]
+        if rule.services:
+            terms.append(self._any("service", rule.services))
+        if rule.operations:
+            terms.append(self._any("name", rule.operations))
+        if rule.error is not None:
+            terms.append("status = 2" if rule.error else "status <> 2")
+        if rule.min_duration is not None:
+            terms.append(f"duration >= {self._value(rule.min_duration)}")
+        if rule.max_duration is not None:
+            terms.append(f"duration <= {self._value(rule.max_duration)}")
+        if rule.slowest is not None:
+            terms.append(f"parent_id = 0 AND duration > {self._limits[rule.slowest]}")
+        terms += [self._attribute(test) for test in rule.attributes]
+        return " AND ".join(f"({term})" for term in terms)
+
+    def _any(self, column: str, globs: Sequence[str]) -> str:
+        return " OR ".join(f"{column} GLOB {self._value(glob)}" for glob in globs)
+
+    def _attribute(self, test: AttributeTest) -> str:
+        numeric = not isinstance(test.value, (str, bool))
+        kinds: tuple[type, ...] = (int, float) if numeric else (type(test.value),)
+        operator, value = _COMPARISONS[test.comparison], self._value(test.value)
+        terms = [f"{self._column(test.key, kind)} {operator} {value}" for kind in kinds]
+        if among := [number for number, attributes in self._resources.items() if _passes(attributes, test)]:
+            terms.append(f"list_contains({self._value(among)}, resource)")
+        return " OR ".join(f"coalesce({term}, FALSE)" for term in terms)
+
+    def _column(self, key: str, kind: type) -> str:
+        if PROMOTED.get(key) is kind:
+            return f'"{key}"'
+        return f"{MAPS[kind]}[{self._value(key)}]"
+
+    def _value(self, value: object) -> str:
+        name = f"keep{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"${name}"
+
+
+def _passes(attributes: Mapping[str, Value], test: AttributeTest) -> bool:
+    found, wanted = attributes.get(test.key), test.value
+    if isinstance(wanted, (str, bool)):
+        if type(found) is not type(wanted):
+            return False
+        return fnmatchcase(str(found), str(wanted)) if test.comparison == "glob" else found == wanted
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        return False
+    if test.comparison == "=":
+        return found == wanted
+    if test.comparison in (">", ">="):
+        return found > wanted or (found == wanted and test.comparison == ">=")
+    return found < wanted or (found == wanted and test.comparison == "<=")

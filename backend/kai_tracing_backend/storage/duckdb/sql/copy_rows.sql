@@ -1,0 +1,2 @@
+INSERT INTO compacting./* table */
+SELECT * FROM /* file */./* table */ WHERE rowid BETWEEN $first AND $last

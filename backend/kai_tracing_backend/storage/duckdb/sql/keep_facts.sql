@@ -1,0 +1,6 @@
+INSERT INTO facts
+SELECT trace_high, trace_low, $end, count(*), min(start_time), max(start_time), bit_or(/* bits */)
+FROM spans
+LEFT JOIN limits USING (service, name, kind)
+/* shared */
+GROUP BY trace_high, trace_low
