@@ -10,8 +10,22 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from kai_tracing_backend.access.binding import check_address, is_local
+from kai_tracing_backend.access.gate import Gate
+from kai_tracing_backend.access.guard import Guard
+from kai_tracing_backend.access.middleware import (
+    AccessMiddleware,
+    Policy,
+    Refusal,
+    api_policy,
+    receiver_policy,
+    refuse,
+    zipkin_policy,
+)
+from kai_tracing_backend.access.tls import Tls
+from kai_tracing_backend.access.tokens import TokenFile
 from kai_tracing_backend.api.app import api_app
-from kai_tracing_backend.collector.http import otlp_app, zipkin_app
+from kai_tracing_backend.collector.http import otlp_app, otlp_refusal, zipkin_app
 from kai_tracing_backend.collector.intake import Intake
 from kai_tracing_backend.collector.metering import Metered
 from kai_tracing_backend.collector.otlp_grpc import OtlpGrpcListener
@@ -19,7 +33,7 @@ from kai_tracing_backend.listeners import HttpListener, Listener, Port
 from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.settings import BackendSettings, option, variable
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
-from kai_tracing_backend.tenants import DEFAULT_TENANT, TenantMiddleware, Tenants
+from kai_tracing_backend.tenants import DEFAULT_TENANT, Tenants
 
 __all__ = ["Backend"]
 
@@ -30,13 +44,19 @@ class Backend:
     Raises:
         PortError: a port is taken.
         StoreError: the data folder cannot be used.
+        TokenFileError: the tokens cannot be read.
+        ConfigurationError: others could reach it without a token, or TLS is not set right.
     """
 
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        guard = Guard(TokenFile(settings.token_file), settings.used_file, self._count_denied)
+        self._tls = Tls.of(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        check_address(settings.host, guard, insecure=settings.insecure, encrypted=self._tls is not None)
         self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics)
         self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
+        self._gate = Gate(guard, self.tenants, local=is_local(settings.host), allowed=settings.allowed_hosts)
         self.listeners: list[Listener] = []
         self._stopped = asyncio.Event()
         try:
@@ -50,21 +70,27 @@ class Backend:
         """Everything that is not switched off."""
         intake = Intake()
         if port := self._port("api_port"):
-            yield self._http(port, api_app())
+            yield self._http(port, api_app(), api_policy)
         if port := self._port("otlp_http_port"):
-            yield self._http(port, otlp_app(intake), port.name)
+            yield self._http(port, otlp_app(intake), receiver_policy, port.name, otlp_refusal)
         if port := self._port("otlp_grpc_port"):
-            yield OtlpGrpcListener(port, intake, self.tenants)
+            yield OtlpGrpcListener(port, intake, self._gate, self._tls)
         if port := self._port("zipkin_port"):
-            yield self._http(port, zipkin_app(intake), port.name)
+            yield self._http(port, zipkin_app(intake), zipkin_policy, port.name)
 
     def _port(self, name: str) -> Port | None:
         number, title = getattr(self.settings, name), type(self.settings).model_fields[name].title
         setting = f"{variable(name)} ({option(name)})"
         return Port(self.settings.host, number, name.removesuffix("_port"), title or name, setting) if number else None
 
-    def _http(self, port: Port, app: ASGIApp, receiver: str | None = None) -> HttpListener:
-        return HttpListener(port, Metered(TenantMiddleware(app, self.tenants), self.metrics, receiver))
+    def _http(
+        self, port: Port, app: ASGIApp, policy: Policy, receiver: str | None = None, refusal: Refusal = refuse
+    ) -> HttpListener:
+        guarded = AccessMiddleware(app, self._gate, policy, refusal)
+        return HttpListener(port, Metered(guarded, self.metrics, receiver), self._tls)
+
+    def _count_denied(self, reason: str) -> None:
+        self.metrics.denied.labels(reason).inc()
 
     def _folder(self, tenant: str) -> Path:
         return self.settings.data if tenant == DEFAULT_TENANT else self.settings.data / "tenants" / tenant

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
+from kai_tracing_backend.access.tls import Tls
+
 __all__ = ["GRACE", "HttpListener", "Listener", "Port", "PortError"]
 
 GRACE = 10
@@ -81,14 +83,14 @@ class Listener(ABC):
 
 
 class HttpListener(Listener):
-    """An ASGI application on a port.
+    """An ASGI application on a port, encrypted where `tls` says how.
 
     Raises:
         PortError: the port is taken.
     """
 
-    def __init__(self, port: Port, app: ASGIApp) -> None:
-        super().__init__("http", port)
+    def __init__(self, port: Port, app: ASGIApp, tls: Tls | None = None) -> None:
+        super().__init__("http" if tls is None else "https", port)
         self._socket = port.bind()
         self._server = _Server(
             uvicorn.Config(
@@ -98,6 +100,7 @@ class HttpListener(Listener):
                 access_log=False,
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=GRACE,
+                **(tls.uvicorn() if tls is not None else {}),
             )
         )
 

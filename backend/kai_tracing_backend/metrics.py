@@ -44,6 +44,7 @@ class Metrics:
         self.udp_dropped = self._counter("udp_dropped_packets", "Packets that were lost or unreadable", "receiver")
         self.decided = self._counter("tail_traces", "Traces that tail sampling decided on", "tenant", "decision")
         self.tail_dropped = self._counter("tail_dropped_spans", "Spans that tail sampling left out", "tenant")
+        self.denied = self._counter("denied_requests", "Requests that access control refused", "reason")
         self.commits = self._histogram("commit_seconds", "How long a commit takes", _SECONDS, "tenant")
         self.commit_spans = self._histogram("commit_spans", "Spans of one commit", _SIZES, "tenant")
         self.queries = self._histogram("query_seconds", "How long the API takes", _SECONDS, "route", "status")

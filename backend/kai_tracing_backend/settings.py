@@ -42,6 +42,20 @@ class BackendSettings(Section):
     memory_limit: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="what the store may take")
     queue_bytes: int = Field(256 << 20, gt=0, description="bytes of spans that may wait to be written")
 
+    access_file: Path | None = Field(
+        None, description="file of the tokens; `tokens.json` in the folder of the spans unless set"
+    )
+    insecure: bool = Field(False, description="whether other machines may do everything while there is no token")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="names besides this machine's that a proxy or a web page may use where there is no token"
+    )
+    tls_cert: Path | None = Field(None, description="certificate (PEM, with its chain) of all ports but UDP's")
+    tls_key: Path | None = Field(None, description="private key (PEM) of the certificate")
+    tls_client_ca: Path | None = Field(
+        None,
+        description="certificates (PEM) that a client's certificate must be signed by; clients need none unless set",
+    )
+
     def __init__(self, **keywords: Any) -> None:
         leaves = _leaves(Sources({"backend": keywords}))
         for name, (leaf, *_) in leaves.items():
@@ -53,6 +67,16 @@ class BackendSettings(Section):
     def _fill(self, **fields: Any) -> Self:
         super().__init__(**fields)
         return self
+
+    @property
+    def token_file(self) -> Path:
+        """Where the tokens are."""
+        return self.access_file or self.data / "tokens.json"
+
+    @property
+    def used_file(self) -> Path:
+        """Where the days are on which tokens were used."""
+        return self.data / "tokens-used.json"
 
     @classmethod
     def ports(cls) -> list[str]:

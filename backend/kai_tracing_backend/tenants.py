@@ -8,18 +8,18 @@ from collections.abc import Callable
 from functools import partial
 
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.storage.contract import SpanStore
 from kai_tracing_backend.storage.queue import Stage, WriteQueue
 
-__all__ = ["DEFAULT_TENANT", "Tenant", "TenantMiddleware", "Tenants", "tenant_of"]
+__all__ = ["DEFAULT_TENANT", "TENANT_NAME", "Tenant", "Tenants", "tenant_of"]
 
 DEFAULT_TENANT = "default"
 """Whose the spans of a sender are that says nothing else."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # it becomes a folder's name
+TENANT_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+"""What a tenant may be called; it becomes a folder's name."""
 
 
 class Tenant:
@@ -82,7 +82,7 @@ class Tenants:
         """
         if (found := self._opened.get(name)) is not None:
             return found
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(TENANT_NAME, name):
             raise ValueError(f"{name!r} is no tenant's name: 1 to 63 of a-z, 0-9, - and _, beginning with a-z or 0-9")
         with self._changing:
             if (found := self._opened.get(name)) is None:
@@ -97,6 +97,10 @@ class Tenants:
             store.close()
             raise
 
+    def find(self, name: str) -> Tenant | None:
+        """The tenant of this name where it is open already."""
+        return self._opened.get(name)
+
     def opened(self) -> list[Tenant]:
         """Those that are open, by name."""
         return [self._opened[name] for name in sorted(self._opened)]
@@ -107,20 +111,6 @@ class Tenants:
             for tenant in self._opened.values():
                 tenant.close()
             self._opened.clear()
-
-
-class TenantMiddleware:
-    """ASGI: says whose request it is. Handlers ask `tenant_of`."""
-
-    def __init__(self, app: ASGIApp, tenants: Tenants) -> None:
-        self._app = app
-        self._tenants = tenants
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] == "http":
-            scope.setdefault("state", {})["tenant"] = self._tenants.get()
-        await self._app(scope, receive, send)
 
 
 def tenant_of(connection: HTTPConnection) -> Tenant:

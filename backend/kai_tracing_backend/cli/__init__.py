@@ -4,8 +4,9 @@ They are imported for `kai-tracing --help`, so each imports what is heavy when i
 """
 
 from kai_tracing_backend.cli.serve import serve
+from kai_tracing_backend.cli.tokens import tokens
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (serve,)
+COMMANDS = (serve, tokens)
 """What `kai-tracing` gets."""

@@ -43,6 +43,7 @@ def serve(**options: Any) -> None:
 
     Each option is also a setting, TRACING_BACKEND_DATA and so on; the option wins.
     """
+    from kai_tracing_backend.access.tokens import TokenFileError
     from kai_tracing_backend.listeners import PortError
     from kai_tracing_backend.settings import BackendSettings
     from kai_tracing_backend.storage.contract import StoreError
@@ -50,7 +51,7 @@ def serve(**options: Any) -> None:
     settings = BackendSettings(**{name: value for name, value in options.items() if value is not None})
     try:
         asyncio.run(_run(settings))
-    except (PortError, StoreError) as error:
+    except (PortError, StoreError, TokenFileError) as error:
         raise click.ClickException(str(error)) from error
 
 

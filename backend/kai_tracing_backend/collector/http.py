@@ -8,15 +8,17 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from kai_tracing_backend.access.guard import DeniedError
 from kai_tracing_backend.collector import otlp, zipkin
 from kai_tracing_backend.collector.intake import Intake
 from kai_tracing_backend.collector.refusals import RefusedError, rpc_status
 
-__all__ = ["otlp_app", "zipkin_app"]
+__all__ = ["otlp_app", "otlp_refusal", "zipkin_app"]
 
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
@@ -26,7 +28,7 @@ def otlp_app(intake: Intake) -> Starlette:
     """`POST /v1/traces` (OTLP/HTTP)."""
 
     async def traces(request: Request) -> Response:
-        kind = _content_type(request)
+        kind = _content_type(request.headers)
         try:
             if kind not in (_PROTOBUF, _JSON):
                 raise RefusedError(  # noqa: TRY301 - answered like the others
@@ -53,7 +55,7 @@ def zipkin_app(intake: Intake) -> Starlette:
     """`POST /api/v2/spans` (Zipkin v2 JSON): 202 for what was stored, 400 where no span of it could be."""
 
     async def spans(request: Request) -> Response:
-        kind = _content_type(request)
+        kind = _content_type(request.headers)
         try:
             if kind not in (_JSON, ""):
                 raise RefusedError(  # noqa: TRY301 - answered like the others
@@ -77,8 +79,15 @@ def zipkin_app(intake: Intake) -> Starlette:
     return Starlette(routes=[Route("/api/v2/spans", spans, methods=["POST"])])
 
 
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def otlp_refusal(headers: Headers, error: DeniedError) -> Response:
+    """What a sender of OTLP gets that access control does not let in."""
+    answer = _refusal(RefusedError(error.status, error.message, error.retry_after), _content_type(headers))
+    answer.headers.update(error.headers)
+    return answer
+
+
+def _content_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _headers(error: RefusedError) -> dict[str, str]:

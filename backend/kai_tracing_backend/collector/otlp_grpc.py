@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http import HTTPStatus
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from kai_tracing_backend.access.gate import Gate
+from kai_tracing_backend.access.guard import DeniedError
+from kai_tracing_backend.access.tls import Tls
+from kai_tracing_backend.access.tokens import Scope
 from kai_tracing_backend.collector.intake import MAX_BODY, Intake
 from kai_tracing_backend.collector.otlp import decode_protobuf
 from kai_tracing_backend.collector.refusals import RefusedError, rpc_status
 from kai_tracing_backend.collector.validation import Accepted
 from kai_tracing_backend.listeners import GRACE, Listener, Port
-from kai_tracing_backend.tenants import Tenants
+from kai_tracing_backend.storage.contract import StoreError
 
 __all__ = ["OtlpGrpcListener"]
 
@@ -36,10 +41,10 @@ class OtlpGrpcListener(Listener):
         PortError: the port is taken.
     """
 
-    def __init__(self, port: Port, intake: Intake, tenants: Tenants) -> None:
-        super().__init__("http", port)
+    def __init__(self, port: Port, intake: Intake, gate: Gate, tls: Tls | None = None) -> None:
+        super().__init__("http" if tls is None else "https", port)
         self._intake = intake
-        self._tenants = tenants
+        self._gate = gate
         self._started = False
         port.bind().close()  # says better than gRPC what is wrong
         self._workers = ThreadPoolExecutor(_WORKERS, "kai-tracing-grpc")
@@ -48,7 +53,10 @@ class OtlpGrpcListener(Listener):
         export: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._export)
         self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(_SERVICE, {"Export": export})])
         try:
-            self._server.add_insecure_port(str(port))
+            if tls is None:
+                self._server.add_insecure_port(str(port))
+            else:
+                self._server.add_secure_port(str(port), tls.grpc())
         except RuntimeError as error:
             self._workers.shutdown()
             raise port.error(str(error)) from error
@@ -89,6 +97,12 @@ class OtlpGrpcListener(Listener):
     def _store(self, body: bytes, context: grpc.ServicerContext) -> Accepted:
         if not context.is_active():  # its sender's time was over while it waited, and it will come again
             context.abort(grpc.StatusCode.CANCELLED, "nobody waits for the answer")
-        tenant = self._tenants.get()
+        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        try:
+            tenant = self._gate.enter(metadata.get("authorization"), Scope.INGEST, body)
+        except DeniedError as error:
+            raise RefusedError(error.status, error.message, error.retry_after) from error
+        except StoreError as error:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), 5) from error
         storing = self._intake.take(tenant, partial(decode_protobuf, body), self.name)
         return asyncio.run_coroutine_threadsafe(storing, self._loop).result()

@@ -1,0 +1,1 @@
+"""Who may do what: tokens, their tenants, scopes and limits, and what binds to which address."""
