@@ -5,8 +5,9 @@ They are imported for `kai-tracing --help`, so each imports what is heavy when i
 
 from kai_tracing_backend.cli.serve import serve
 from kai_tracing_backend.cli.tokens import tokens
+from kai_tracing_backend.cli.trace import trace
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (serve, tokens)
+COMMANDS = (serve, tokens, trace)
 """What `kai-tracing` gets."""
