@@ -24,7 +24,9 @@ from kai_tracing_backend.access.middleware import (
 )
 from kai_tracing_backend.access.tls import Tls
 from kai_tracing_backend.access.tokens import TokenFile
+from kai_tracing_backend.api import zipkin
 from kai_tracing_backend.api.app import api_app
+from kai_tracing_backend.api.limits import QueryLimits
 from kai_tracing_backend.collector.http import otlp_app, otlp_refusal, zipkin_app
 from kai_tracing_backend.collector.intake import Intake
 from kai_tracing_backend.collector.metering import Metered
@@ -70,13 +72,18 @@ class Backend:
         """Everything that is not switched off."""
         intake = Intake()
         if port := self._port("api_port"):
-            yield self._http(port, api_app(), api_policy)
+            yield self._http(port, self._limited(api_app()), api_policy)
         if port := self._port("otlp_http_port"):
             yield self._http(port, otlp_app(intake), receiver_policy, port.name, otlp_refusal)
         if port := self._port("otlp_grpc_port"):
             yield OtlpGrpcListener(port, intake, self._gate, self._tls)
         if port := self._port("zipkin_port"):
-            yield self._http(port, zipkin_app(intake), zipkin_policy, port.name)
+            app = self._limited(zipkin_app(intake, zipkin.routes()))
+            yield self._http(port, app, zipkin_policy, port.name)
+
+    def _limited(self, app: ASGIApp) -> ASGIApp:
+        settings = self.settings
+        return QueryLimits(app, at_once=settings.queries, timeout=settings.query_timeout, max_rows=settings.query_rows)
 
     def _port(self, name: str) -> Port | None:
         number, title = getattr(self.settings, name), type(self.settings).model_fields[name].title

@@ -40,6 +40,9 @@ class BackendSettings(Section):
     otlp_grpc_port: int = Field(4317, ge=0, le=65_535, title="OTLP/gRPC", description="port of OTLP over gRPC")
     zipkin_port: int = Field(9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin v2")
     memory_limit: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="what the store may take")
+    queries: int = Field(8, ge=1, le=64, description="queries that run at once; others wait for their turn")
+    query_timeout: float = Field(30.0, gt=0, le=3_600, description="seconds that a query may take")
+    query_rows: int = Field(5_000_000, ge=1, description="rows that a query may read")
     queue_bytes: int = Field(256 << 20, gt=0, description="bytes of spans that may wait to be written")
 
     access_file: Path | None = Field(

@@ -58,9 +58,9 @@ def said(url: str, **options: object) -> str:
 def test_an_answer_is_the_documents_json(tmp_path: Path) -> None:
     """From a real backend."""
     with running(tmp_path) as backend, ApiClient(f"http://127.0.0.1:{backend.settings.api_port}/") as client:
-        assert client.get("/api/v1/services", start=None) == {"services": []}
+        assert client.get("/api/v1/services", start=None) == {"services": [], "cursor": None}
         with client.stream("GET", "/api/v1/services") as response:
-            assert response.read() == b'{"services":[]}'
+            assert response.read() == b'{"services":[],"cursor":null}'
 
 
 def test_what_the_backend_refuses_is_said_in_its_words(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ Refusal = Callable[[Headers, DeniedError], Response]
 """What a receiver answers to a request that is refused, by the request's headers."""
 
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
+_READING_POSTS = frozenset(("/api/v1/query/validate",))
+"""Questions that are too long for an address."""
 _PUBLIC = frozenset(("/healthz", "/readyz"))
 
 
@@ -47,7 +49,7 @@ def api_policy(method: str, path: str) -> Scope | None:
     """
     if path == "/metrics":
         return Scope.METRICS
-    if method not in _READING:
+    if method not in _READING and path not in _READING_POSTS:
         return Scope.ADMIN
     return None if path in _PUBLIC else Scope.QUERY
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from kai_tracing_backend.api.v1 import Asking
+from kai_tracing_backend.api.v1.asking import Asking
 from kai_tracing_backend.metrics import CONTENT_TYPE
 
 __all__ = ["router"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from kai_tracing_backend.access.guard import DeniedError
 from kai_tracing_backend.collector import otlp, zipkin
@@ -51,8 +52,11 @@ def otlp_app(intake: Intake) -> Starlette:
     return Starlette(routes=[Route("/v1/traces", traces, methods=["POST"])])
 
 
-def zipkin_app(intake: Intake) -> Starlette:
-    """`POST /api/v2/spans` (Zipkin v2 JSON): 202 for what was stored, 400 where no span of it could be."""
+def zipkin_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:
+    """`POST /api/v2/spans` (Zipkin v2 JSON): 202 for what was stored, 400 where no span of it could be.
+
+    `others` are what else is on its port.
+    """
 
     async def spans(request: Request) -> Response:
         kind = _content_type(request.headers)
@@ -76,7 +80,7 @@ def zipkin_app(intake: Intake) -> Starlette:
             return PlainTextResponse(error.message, error.status, _headers(error))
         return PlainTextResponse(accepted.message, HTTPStatus.ACCEPTED)
 
-    return Starlette(routes=[Route("/api/v2/spans", spans, methods=["POST"])])
+    return Starlette(routes=[Route("/api/v2/spans", spans, methods=["POST"]), *others])
 
 
 def otlp_refusal(headers: Headers, error: DeniedError) -> Response:

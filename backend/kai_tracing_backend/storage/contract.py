@@ -72,6 +72,13 @@ class SpanStore(Protocol):
             ValueError: the id is not hexadecimal or longer than 32 digits. A shorter one has zeros on the left.
         """
 
+    def trace_ids(self, prefix: str, *, limit: int = 20) -> list[str]:
+        """The ids, of 32 digits, that begin so; the first `limit` of them by number.
+
+        Raises:
+            ValueError: the prefix is not 1 to 32 hexadecimal digits.
+        """
+
     def search(
         self,
         query: TraceQuery,

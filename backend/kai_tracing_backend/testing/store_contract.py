@@ -157,6 +157,22 @@ class SpanStoreContract(OpenedStore):
         with pytest.raises(ValueError, match=r"."):
             store.trace(wrong)
 
+    def test_trace_ids_by_how_they_begin(self, store: SpanStore) -> None:
+        """By any number of digits, over days, each once, in order, and no more than are wanted."""
+        ids = ["0af7" + "0" * 28, "0af7651916cd43dd8448eb211c80319c", "0af7651916cd43dd9448eb211c80319c", "b" * 32]
+        for day, one in enumerate(ids):
+            store.write(batch(span(int(one, 16), at=NOON + day * DAY), span(int(one, 16), 2, at=NOON)))
+        assert store.trace_ids("0af7") == ids[:3]
+        assert store.trace_ids("0AF7651916cd43dd8") == [ids[1]]
+        assert store.trace_ids("0af7651916cd43dd") == ids[1:3]
+        assert store.trace_ids(ids[1]) == [ids[1]]
+        assert store.trace_ids("b") == [ids[3]]
+        assert store.trace_ids("0", limit=2) == ids[:2]
+        assert store.trace_ids("c") == []
+        for wrong in ("", "xyz", "0" * 33):
+            with pytest.raises(ValueError, match=r"."):
+                store.trace_ids(wrong)
+
     def test_a_second_delivery_counts_nowhere(self, store: SpanStore, tmp_path: Path) -> None:
         """A retry, also in part, in one batch, and after a restart, changes neither traces nor rates nor edges."""
         first, second = span(1, 1), span(1, 2, 1, service="b")

@@ -154,6 +154,18 @@ class DuckDBStore:
         spans = [span for found in self._reading.each(self._reading.days(), read) for span in found]
         return sorted(spans, key=lambda span: (span.start_time, -span.duration))
 
+    def trace_ids(self, prefix: str, *, limit: int = 20) -> list[str]:
+        """The trace ids that begin so; see `SpanStore.trace_ids`."""
+        if not 1 <= len(prefix) <= 32:
+            raise ValueError("a trace id has 1 to 32 digits")
+        first, last = (int(prefix.ljust(32, digit), 16) for digit in "0f")
+        window = {"limit": limit}
+        for name, number in (("first", first), ("last", last)):
+            window |= {f"{name}_high": number >> 64, f"{name}_low": number & (1 << 64) - 1}
+        days = self._reading.each(self._reading.days(), lambda cursor: fetch(cursor, statement("trace_ids"), window))
+        found = {f"{high:016x}{low:016x}" for rows in days for high, low in rows}
+        return sorted(found)[:limit]
+
     def search(
         self,
         query: TraceQuery,

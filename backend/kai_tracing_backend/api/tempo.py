@@ -1,0 +1,195 @@
+"""A first slice of Tempo's query API (grafana/tempo, api_docs), which Grafana's Tempo data source reads.
+
+Times are seconds, durations Go's. Traces come as protobuf to those that accept it, else as protobuf's JSON, whose ids
+are in base64. Errors are plain text.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from kai_tracing_backend.api.errors import NotFoundError, Problem, answering
+from kai_tracing_backend.api.parameters import ENDLESS, ParameterError, go_duration, number
+from kai_tracing_backend.api.traces import MAX_TRACES, is_value, normal_id
+from kai_tracing_backend.formats.otlp import attribute_list, traces_message
+from kai_tracing_backend.language.building import all_of, compare
+from kai_tracing_backend.language.nodes import Condition, TraceQuery
+from kai_tracing_backend.language.parser import parse
+from kai_tracing_backend.model import FoundTrace, MatchedSpan, SpanSet, StoredSpan
+from kai_tracing_backend.tenants import tenant_of
+
+__all__ = ["is_meant", "routes", "trace"]
+
+_SECOND = 1_000_000_000
+_HOUR = 3_600 * _SECOND
+_PROTOBUF = "application/protobuf"
+_MAX_SPANS_PER_SET = 100
+_PAIR = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))(?:\s+|$)')
+
+
+def _refuse(problem: Problem) -> Response:
+    return PlainTextResponse(problem.message, problem.status, problem.headers)
+
+
+endpoint = answering(_refuse)
+
+
+def is_meant(request: Request) -> bool:
+    """Whether a request for `/api/traces/{id}`, a path of Jaeger's, too, is for Tempo: it accepts protobuf."""
+    return _PROTOBUF in request.headers.get("accept", "")
+
+
+def echo(request: Request) -> Response:
+    """`/api/echo`: somebody is there."""
+    return PlainTextResponse("echo")
+
+
+def build_info(request: Request) -> Response:
+    """`/api/status/buildinfo`: which version answers."""
+    unknown = dict.fromkeys(("revision", "branch", "buildUser", "buildDate", "goVersion"), "")
+    return JSONResponse({"version": version("kai-tracing-backend"), **unknown})
+
+
+@endpoint
+def trace(request: Request) -> Response:
+    """`/api/traces/{id}`, in protobuf only: the spans of one trace."""
+    return Response(traces_message(_spans(request)).SerializeToString(), media_type=_PROTOBUF)
+
+
+@endpoint
+def trace_v2(request: Request) -> Response:
+    """`/api/v2/traces/{id}`: the spans of one trace in a `TraceByIDResponse`."""
+    message = traces_message(_spans(request))
+    if is_meant(request):
+        content = message.SerializeToString()
+        return Response(b"\x0a" + _varint(len(content)) + content, media_type=_PROTOBUF)
+    return JSONResponse({"trace": MessageToDict(message), "metrics": {}})
+
+
+@endpoint
+def search(request: Request) -> Response:
+    """`/api/search`: by `q`, or by `tags` and durations."""
+    start, end = _window(request)
+    limit = _number(request, "limit", 20, 1, ENDLESS)
+    spans = _number(request, "spss", 3, 0, ENDLESS)
+    page = tenant_of(request).store.search(
+        _query(request), start, end, limit=min(limit, MAX_TRACES), spans_per_set=min(spans, _MAX_SPANS_PER_SET)
+    )
+    return JSONResponse({"traces": [_found(one) for one in page.traces], "metrics": {}})
+
+
+def _spans(request: Request) -> list[StoredSpan]:
+    spans = tenant_of(request).store.trace(normal_id("traceID", request.path_params["trace_id"]))
+    if not spans:
+        raise NotFoundError("trace not found")
+    return spans
+
+
+def _varint(value: int) -> bytes:
+    """A number as protobuf has it."""
+    parts = bytearray()
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes((*parts, value))
+
+
+def _found(found: FoundTrace) -> dict[str, Any]:
+    summary, sets = found.summary, [_set(one) for one in found.sets]
+    return {
+        "traceID": summary.trace_id.lstrip("0"),
+        "rootServiceName": summary.service,
+        "rootTraceName": summary.name,
+        "startTimeUnixNano": str(summary.start_time),
+        "durationMs": summary.duration // 1_000_000,
+        "spanSet": sets[0] if sets else {"spans": [], "matched": 0},
+        "spanSets": sets,
+        "serviceStats": {
+            name: {"spanCount": count.spans, "errorCount": count.errors} for name, count in summary.services.items()
+        },
+    }
+
+
+def _set(found: SpanSet) -> dict[str, Any]:
+    return {
+        "spans": [_span(span) for span in found.spans],
+        "matched": found.matched,
+        "attributes": attribute_list(found.attributes),
+    }
+
+
+def _span(span: MatchedSpan) -> dict[str, Any]:
+    return {
+        "spanID": span.span_id,
+        "name": span.name,
+        "startTimeUnixNano": str(span.start_time),
+        "durationNanos": str(span.duration),
+        "attributes": attribute_list(span.attributes),
+    }
+
+
+def _query(request: Request) -> TraceQuery:
+    named = request.query_params.get
+    if said := named("q"):
+        if named("tags"):
+            raise ParameterError("tags", "cannot be together with q")
+        return parse(said)
+    return all_of(*_conditions(named("tags") or "", named("minDuration"), named("maxDuration")))
+
+
+def _conditions(text: str, shortest: str | None, longest: str | None) -> Iterator[Condition]:
+    for key, value in _logfmt(text).items():
+        yield is_value(key, value)
+    if shortest:
+        yield compare("traceDuration", ">=", go_duration("minDuration", shortest))
+    if longest:
+        yield compare("traceDuration", "<=", go_duration("maxDuration", longest))
+
+
+def _logfmt(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    position, text = 0, text.strip()
+    while position < len(text):
+        pair = _PAIR.match(text, position)
+        if pair is None:
+            raise ParameterError("tags", f"key=value is expected at {text[position : position + 50]!r}")
+        key, quoted, plain = pair.groups()
+        if key in found:
+            raise ParameterError("tags", f"{key[:100]!r} is there twice")
+        found[key] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+        position = pair.end()
+    return found
+
+
+def _window(request: Request) -> tuple[int, int]:
+    """The last hour, unless start and end say something else."""
+    now = time.time_ns() // _SECOND + 1
+    end = _number(request, "end", now, 0, ENDLESS // _SECOND)
+    start = _number(request, "start", max(0, end - _HOUR // _SECOND), 0, ENDLESS // _SECOND)
+    if start >= end:
+        raise ParameterError("start", "must be before end")
+    return start * _SECOND, end * _SECOND
+
+
+def _number(request: Request, name: str, default: int, lowest: int, highest: int) -> int:
+    said = request.query_params.get(name)
+    return number(name, said, lowest, highest) if said else default
+
+
+def routes() -> list[Route]:
+    """All of it but `/api/traces/{id}`, which Jaeger's has."""
+    return [
+        Route("/api/echo", echo),
+        Route("/api/status/buildinfo", build_info),
+        Route("/api/v2/traces/{trace_id}", trace_v2),
+        Route("/api/search", search),
+    ]
