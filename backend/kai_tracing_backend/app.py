@@ -31,8 +31,10 @@ from kai_tracing_backend.collector.http import otlp_app, otlp_refusal, zipkin_ap
 from kai_tracing_backend.collector.intake import Intake
 from kai_tracing_backend.collector.metering import Metered
 from kai_tracing_backend.collector.otlp_grpc import OtlpGrpcListener
+from kai_tracing_backend.collector.pipeline import Pipelines
 from kai_tracing_backend.listeners import HttpListener, Listener, Port
 from kai_tracing_backend.metrics import Metrics
+from kai_tracing_backend.sampling.tail_settings import load_tail
 from kai_tracing_backend.settings import BackendSettings, option, variable
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.tenants import DEFAULT_TENANT, Tenants
@@ -47,7 +49,7 @@ class Backend:
         PortError: a port is taken.
         StoreError: the data folder cannot be used.
         TokenFileError: the tokens cannot be read.
-        ConfigurationError: others could reach it without a token, or TLS is not set right.
+        ConfigurationError: others could reach it without a token, or a file that a setting names is wrong.
     """
 
     def __init__(self, settings: BackendSettings) -> None:
@@ -56,7 +58,8 @@ class Backend:
         guard = Guard(TokenFile(settings.token_file), settings.used_file, self._count_denied)
         self._tls = Tls.of(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         check_address(settings.host, guard, insecure=settings.insecure, encrypted=self._tls is not None)
-        self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics)
+        stages = Pipelines(self._folder, self.metrics, load_tail(settings.tail_sampling))
+        self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics, build=stages.build)
         self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
         self._gate = Gate(guard, self.tenants, local=is_local(settings.host), allowed=settings.allowed_hosts)
         self.listeners: list[Listener] = []

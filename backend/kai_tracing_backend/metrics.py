@@ -9,12 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-__all__ = ["CONTENT_TYPE", "CommitMeter", "Metrics"]
+__all__ = ["CONTENT_TYPE", "CommitMeter", "Metrics", "TailMeter"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 CommitMeter = Callable[[int, int, float], None]
 """Told of every commit: how many spans it had, how many of them were new, how many seconds it took."""
+
+TailMeter = Callable[[int, int, int], None]
+"""Told of verdicts: how many traces are kept, how many are not, and how many spans are left out."""
 
 _MAX_TENANTS = 100
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -69,6 +72,19 @@ class Metrics:
             duplicates.inc(spans - new)
             seconds.observe(duration)
             sizes.observe(spans)
+
+        return count
+
+    def tail_meter(self, tenant: str) -> TailMeter:
+        """What counts the verdicts of a tenant's tail sampling."""
+        label = self.tenant(tenant)
+        kept, dropped = self.decided.labels(label, "kept"), self.decided.labels(label, "dropped")
+        spans = self.tail_dropped.labels(label)
+
+        def count(traces_kept: int, traces_dropped: int, spans_dropped: int) -> None:
+            kept.inc(traces_kept)
+            dropped.inc(traces_dropped)
+            spans.inc(spans_dropped)
 
         return count
 

@@ -58,6 +58,7 @@ class BackendSettings(Section):
         None,
         description="certificates (PEM) that a client's certificate must be signed by; clients need none unless set",
     )
+    tail_sampling: str = Field("", description="which traces to keep: policies, or a TOML, YAML or JSON file of them")
 
     def __init__(self, **keywords: Any) -> None:
         leaves = _leaves(Sources({"backend": keywords}))

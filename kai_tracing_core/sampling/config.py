@@ -36,7 +36,7 @@ from kai_tracing_core.sampling.tail import Tail, TailOptions
 from kai_tracing_core.sampling.tail_config import DEFAULT_POLICIES, AnyPolicy, parse_policies
 from kai_tracing_core.span import SpanKind
 
-__all__ = ["BUILT_IN", "SamplerContext", "create_sampler"]
+__all__ = ["BUILT_IN", "SamplerContext", "create_sampler", "describe_mistakes"]
 
 
 class _Sampler(Table):
@@ -352,7 +352,7 @@ def create_sampler(
     try:
         config = _ADAPTER.validate_python(table)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_describe(error, table, where))) from error
+        raise ConfigurationError("\n".join(describe_mistakes(error, table, where))) from error
     try:
         return config.build(context or SamplerContext(), outermost=True)
     except ConfigurationError:
@@ -361,7 +361,8 @@ def create_sampler(
         raise ConfigurationError(f"{where}: {error}") from error
 
 
-def _describe(error: ValidationError, table: Any, where: str) -> Iterable[str]:
+def describe_mistakes(error: ValidationError, table: Any, where: str) -> Iterable[str]:
+    """A line for each mistake in a table, with the path of its field, which starts with `where`."""
     for mistake in error.errors(include_url=False):
         message = mistake["msg"].removeprefix("Value error, ")
         given = "" if isinstance(mistake["input"], (dict, list)) else f" (given: {mistake['input']!r})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from kai_tracing_core.sampling.operations import OperationRates, Operations
@@ -34,17 +34,27 @@ __all__ = [
 
 
 class EndedSpan(Protocol):
-    """What a policy sees of a span. Its attributes are raw: as they were set."""
+    """What a policy sees of a span: times in nanoseconds since the epoch, attributes as they were set."""
 
-    name: str
-    _start: int
-    _end: int
-    _status: int
-    _attributes: dict[str, Any]
+    @property
+    def name(self) -> str:
+        """The operation."""
+
+    @property
+    def _start(self) -> int: ...
+    @property
+    def _end(self) -> int: ...
+    @property
+    def _status(self) -> int: ...
+    @property
+    def _attributes(self) -> Mapping[str, Any]: ...
 
 
 class TailTrace:
-    """One process's part of a trace, when its verdict is due: `root`, its local root, is None if that still runs."""
+    """One process's part of a trace, when its verdict is due: `root`, its local root, is None if that still runs.
+
+    In a collector it is the whole trace, as far as it has arrived.
+    """
 
     __slots__ = ("root", "spans")
 

@@ -1,0 +1,1 @@
+"""Which traces are kept: tail sampling of what arrives, and the strategies that senders ask for."""
