@@ -32,8 +32,10 @@ from kai_tracing_backend.collector.intake import Intake
 from kai_tracing_backend.collector.metering import Metered
 from kai_tracing_backend.collector.otlp_grpc import OtlpGrpcListener
 from kai_tracing_backend.collector.pipeline import Pipelines
+from kai_tracing_backend.collector.strategies import sampling_app
 from kai_tracing_backend.listeners import HttpListener, Listener, Port
 from kai_tracing_backend.metrics import Metrics
+from kai_tracing_backend.sampling.strategies import create_strategies
 from kai_tracing_backend.sampling.tail_settings import load_tail
 from kai_tracing_backend.settings import BackendSettings, option, variable
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
@@ -58,7 +60,8 @@ class Backend:
         guard = Guard(TokenFile(settings.token_file), settings.used_file, self._count_denied)
         self._tls = Tls.of(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         check_address(settings.host, guard, insecure=settings.insecure, encrypted=self._tls is not None)
-        stages = Pipelines(self._folder, self.metrics, load_tail(settings.tail_sampling))
+        self.strategies = create_strategies(settings.sampling_strategies, settings.sampling_target)
+        stages = Pipelines(self._folder, self.metrics, load_tail(settings.tail_sampling), self.strategies)
         self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics, build=stages.build)
         self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
         self._gate = Gate(guard, self.tenants, local=is_local(settings.host), allowed=settings.allowed_hosts)
@@ -83,6 +86,8 @@ class Backend:
         if port := self._port("zipkin_port"):
             app = self._limited(zipkin_app(intake, zipkin.routes()))
             yield self._http(port, app, zipkin_policy, port.name)
+        if port := self._port("sampling_port"):
+            yield self._http(port, sampling_app(self.strategies), receiver_policy)
 
     def _limited(self, app: ASGIApp) -> ASGIApp:
         settings = self.settings

@@ -58,6 +58,9 @@ class BackendSettings(Section):
         None,
         description="certificates (PEM) that a client's certificate must be signed by; clients need none unless set",
     )
+    sampling_port: int = Field(5778, ge=0, le=65_535, title="Sampling", description="port of sampling strategies")
+    sampling_strategies: Path | None = Field(None, description="file of sampling strategies, in Jaeger's format")
+    sampling_target: float | None = Field(None, gt=0, description="traces per second of each operation to ask for")
     tail_sampling: str = Field("", description="which traces to keep: policies, or a TOML, YAML or JSON file of them")
 
     def __init__(self, **keywords: Any) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.sampling.journal import Journal
+from kai_tracing_backend.sampling.strategies import Strategies
 from kai_tracing_backend.sampling.tail import TailOptions, TailSampling
 from kai_tracing_backend.sampling.tail_settings import TailTable
+from kai_tracing_backend.sampling.traffic import Observed
 from kai_tracing_backend.storage.queue import Stage
 from kai_tracing_backend.tenants import Tenant
 from kai_tracing_core.sampling.tail_policies import Probability
@@ -22,9 +24,12 @@ logger = logging.getLogger(__name__)
 class Pipelines:
     """Builds the stages of each tenant. `folder` says where a tenant keeps its data."""
 
-    def __init__(self, folder: Callable[[str], Path], metrics: Metrics, tail: TailTable | None) -> None:
+    def __init__(
+        self, folder: Callable[[str], Path], metrics: Metrics, tail: TailTable | None, strategies: Strategies
+    ) -> None:
         self._folder = folder
         self._tail = tail
+        self._strategies = strategies
         self._stages: dict[str, TailSampling] = {}
         if tail is not None:
             metrics.watch("tail_waiting_traces", "Traces without a verdict", ["tenant"], lambda: self._held(0))
@@ -39,6 +44,10 @@ class Pipelines:
         Raises:
             StoreError: the journal of tail sampling cannot be used.
         """
+        stage, traffic = self._sampled(tenant), self._strategies.traffic(tenant.name)
+        return stage if traffic is None else Observed(traffic, stage)
+
+    def _sampled(self, tenant: Tenant) -> Stage:
         folder = self._folder(tenant.name) / "tail"
         if self._tail is None:
             if folder.is_dir():
