@@ -13,7 +13,7 @@ from kai_tracing_backend.settings import BackendSettings
 
 from tests.support.backend import settings_in
 
-TCP = ("api_port", "otlp_http_port", "otlp_grpc_port", "zipkin_port")
+TCP = ("api_port", "otlp_http_port", "otlp_grpc_port", "zipkin_port", "sampling_port")
 UDP: tuple[str, ...] = ()
 
 
