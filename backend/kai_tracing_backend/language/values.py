@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kai_tracing_backend.language.nodes import Arithmetic, Comparison, Field, Literal
@@ -14,7 +14,7 @@ from kai_tracing_backend.language.trace import Trace
 from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.values import Value
 
-__all__ = ["ID_DIGITS", "compares", "field_values", "id_text", "number_of"]
+__all__ = ["ID_DIGITS", "compares", "field_values", "fits", "id_text", "number_of", "scalars"]
 
 ID_DIGITS = {"trace:id": 32, "link:traceID": 32, "span:id": 16, "span:parentID": 16, "link:spanID": 16}
 """Intrinsics that are ids, with their number of digits: a shorter one in a query has zeros on the left."""
@@ -105,6 +105,11 @@ def compares(comparison: Comparison, trace: Trace, index: int) -> bool:
         return there == (op == "!=")
     lefts = _operand(left, right, trace, index)
     rights = _operand(right, left, trace, index)
+    return fits(lefts, op, rights)
+
+
+def fits(lefts: Sequence[Any], op: str, rights: Sequence[Any]) -> bool:
+    """Whether the values of two sides compare so; see `compares`."""
     pairs = [(a, b) for a in lefts for b in rights if _group(a) == _group(b)]
     negated = op in ("!=", "!~")
     positive = _ORDERED["=" + op[1:] if op == "!~" else "=" if negated else op]
@@ -123,7 +128,7 @@ def _operand(node: ValueNode, other: ValueNode, trace: Trace, index: int) -> lis
     if isinstance(node, Arithmetic):
         found = number_of(node, trace, index)
         return [] if found is None else [found]
-    return list(_scalars(field_values(node, trace, index)))
+    return list(scalars(field_values(node, trace, index)))
 
 
 def id_text(value: Any, compared_with: ValueNode) -> Any:
@@ -134,7 +139,8 @@ def id_text(value: Any, compared_with: ValueNode) -> Any:
     return value
 
 
-def _scalars(values: Iterable[Value]) -> Iterable[str | bool | int | float]:
+def scalars(values: Iterable[Value]) -> Iterable[str | bool | int | float]:
+    """What of the values can be compared: of an array its elements, and nothing of what is nested, bytes or NaN."""
     for value in values:
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, (str, bool, int)) or (isinstance(one, float) and not math.isnan(one)):
@@ -157,7 +163,7 @@ def number_of(node: ValueNode, trace: Trace, index: int) -> int | float | None:
     if isinstance(node, Literal):
         found = [node.value]
     elif isinstance(node, Field):
-        found = list(_scalars(field_values(node, trace, index)))
+        found = list(scalars(field_values(node, trace, index)))
     else:
         left, right = number_of(node.left, trace, index), number_of(node.right, trace, index)
         if left is None or right is None:

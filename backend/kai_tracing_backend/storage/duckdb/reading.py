@@ -12,7 +12,6 @@ import duckdb
 from kai_tracing_backend.storage.cancellation import guarded, read_rows
 from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.duckdb.files import HISTORY, DayFile, Files, reported
-from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["DAY", "EPOCH", "Reading", "fetch", "fetch_named", "first_moment"]
 
@@ -78,9 +77,9 @@ def fetch(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Mapping[str,
 
 
 def fetch_named(
-    cursor: duckdb.DuckDBPyConnection, name: str, parameters: Mapping[str, Any] | None = None
+    cursor: duckdb.DuckDBPyConnection, text: str, parameters: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of a statement of `sql/`, by the names of their columns."""
-    rows = fetch(cursor, statement(name), parameters)
+    """The rows of a statement, by the names of their columns."""
+    rows = fetch(cursor, text, parameters)
     columns = [column[0] for column in cursor.description]
     return [dict(zip(columns, row, strict=True)) for row in rows]

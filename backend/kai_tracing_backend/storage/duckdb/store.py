@@ -149,7 +149,8 @@ class DuckDBStore:
             ((first, last),) = fetch(cursor, statement("find_trace"), wanted)
             if first is None:
                 return []
-            return [to_span(row) for row in fetch_named(cursor, "read_trace", {**wanted, "first": first, "last": last})]
+            window = {**wanted, "first": first, "last": last}
+            return [to_span(row) for row in fetch_named(cursor, statement("read_trace"), window)]
 
         spans = [span for found in self._reading.each(self._reading.days(), read) for span in found]
         return sorted(spans, key=lambda span: (span.start_time, -span.duration))

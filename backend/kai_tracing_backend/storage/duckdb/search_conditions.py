@@ -1,0 +1,297 @@
+"""Conditions of the query language as SQL over a row of `spans`: constant fragments, every value a parameter.
+
+Not everything can be said of a row: what is in arrays, events and links is text there, and what a trace is as a whole
+is in other rows. So each condition becomes two expressions: what is true of a span only if the condition is (`sure`),
+and what is true of every span of which the condition is (`maybe`). Where they differ `language.evaluation` decides.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from kai_tracing_backend.columns import MAPS, PROMOTED
+from kai_tracing_backend.language.nodes import (
+    And,
+    Comparison,
+    Condition,
+    Everything,
+    Field,
+    Literal,
+    Not,
+    walk,
+)
+from kai_tracing_backend.language.values import ID_DIGITS, fits, id_text, scalars
+from kai_tracing_backend.values import Value, load_attributes
+
+__all__ = ["Bounds", "SearchConditions"]
+
+_FLIPPED = {"=": "=", "!=": "!=", ">": "<", ">=": "<=", "<": ">", "<=": ">="}
+_SQL = {"!=": "<>", **{op: op for op in ("=", ">", ">=", "<", "<=")}}
+_HEX = re.compile(r"[0-9a-f]+")
+_COLUMNS = {
+    "name": "name",
+    "statusMessage": "status_message",
+    "duration": "duration",
+    "status": "status",
+    "kind": "kind",
+}
+_NUMBER = ("int", "float", "duration")
+
+
+class Bounds(NamedTuple):
+    """Two expressions between which a condition is."""
+
+    sure: str
+    maybe: str
+
+
+class _Plain(NamedTuple):
+    """A field compared with a literal."""
+
+    field: Field
+    op: str
+    literal: Literal
+
+
+_TRUE = Bounds("TRUE", "TRUE")
+_FALSE = Bounds("FALSE", "FALSE")
+_UNKNOWN = Bounds("FALSE", "TRUE")
+
+
+class SearchConditions:
+    """Makes expressions for the spans of one file; `parameters` are those of all that were made.
+
+    `resources` and `scopes` are the texts of the file's by their number: few, and looked at here.
+    """
+
+    def __init__(self, resources: Callable[[], Mapping[int, str]], scopes: Callable[[], Mapping[int, str]]) -> None:
+        self.parameters: dict[str, Any] = {}
+        self._resources = resources
+        self._scopes = scopes
+
+    def bounds(self, condition: Condition) -> Bounds:
+        """The two expressions of a condition. NULL is false."""
+        if isinstance(condition, Comparison):
+            return self._comparison(condition)
+        if isinstance(condition, Everything):
+            return _TRUE
+        if isinstance(condition, Not):
+            sure, maybe = self.bounds(condition.part)
+            return Bounds(_not(maybe), _not(sure))
+        parts = [self.bounds(part) for part in condition.parts]
+        return _all(*parts) if isinstance(condition, And) else _any(*parts)
+
+    def _comparison(self, node: Comparison) -> Bounds:
+        if (plain := _as_plain(node)) is None:
+            fields = [part for part, _ in walk(node) if isinstance(part, Field)]
+            there = [self._there(field) for field in fields if field.scope == "span"]
+            return Bounds("FALSE", " AND ".join(there) or "TRUE")
+        scope = plain.field.scope
+        if scope == "intrinsic":
+            return self._intrinsic(plain)
+        if plain.field.name == "service.name" and scope in ("", "resource"):
+            return self._column("service", plain)
+        if scope == "resource":
+            return self._shared("resource", self._resources(), _resource_attribute, plain)
+        if scope == "instrumentation":
+            return self._shared("scope", self._scopes(), _scope_attribute, plain)
+        if scope in ("event", "link"):
+            return self._inside("events" if scope == "event" else "links", plain)
+        return self._span_attribute(plain) if scope == "span" else self._unscoped(plain)
+
+    # -- what every span has -----------------------------------------------------------------------------------------
+
+    def _intrinsic(self, plain: _Plain) -> Bounds:
+        name = plain.field.name
+        if name in _COLUMNS:
+            return self._column(_COLUMNS[name], plain)
+        if name in ("instrumentation:name", "instrumentation:version"):
+            return self._shared("scope", self._scopes(), _scope_part, plain)
+        if name == "nestedSetParent":
+            return self._column("CASE WHEN parent_id = 0 THEN -1 ELSE 1 END", plain)
+        if name in ("trace:id", "span:id", "span:parentID"):
+            return self._id(plain)
+        if name.startswith(("event:", "link:")):
+            return self._inside("events" if name.startswith("event:") else "links", plain)
+        return _UNKNOWN
+
+    def _column(self, column: str, plain: _Plain) -> Bounds:
+        """A column that is never NULL."""
+        _, op, literal = plain
+        if literal.kind == "nil":
+            return _TRUE if op == "!=" else _FALSE
+        if literal.kind == "float":
+            column = f"{column}::DOUBLE"
+        return _exactly(self._compared(column, op, literal.value))
+
+    def _id(self, plain: _Plain) -> Bounds:
+        field, op, literal = plain
+        there = "parent_id <> 0" if field.name == "span:parentID" else "TRUE"
+        if literal.kind == "nil":
+            return _exactly(there if op == "!=" else _not(there))
+        if op not in ("=", "!="):
+            return Bounds("FALSE", there)
+        text = str(id_text(literal.value, field))
+        if len(text) > ID_DIGITS[field.name] or not _HEX.fullmatch(text):
+            same = "FALSE"
+        elif field.name == "trace:id":
+            number = int(text, 16)
+            halves = {"trace_high": number >> 64, "trace_low": number & (1 << 64) - 1}
+            same = " AND ".join(f"{column} = {self._value(half)}::UBIGINT" for column, half in halves.items())
+        else:
+            column = "span_id" if field.name == "span:id" else "parent_id"
+            same = f"{column} = {self._value(int(text, 16))}::UBIGINT"
+        return _exactly(f"{there} AND {same if op == '=' else _not(same)}")
+
+    # -- attributes of the span --------------------------------------------------------------------------------------
+
+    def _span_attribute(self, plain: _Plain) -> Bounds:
+        (key, op, literal) = plain.field.name, plain.op, plain.literal
+        if literal.kind == "nil":
+            there = self._there(plain.field)
+            return _exactly(there if op == "!=" else _not(there))
+        other = f"attributes_other[{self._value(key)}] LIKE '{{\"arrayValue%'"
+        if literal.kind in _NUMBER:
+            whole = self._typed(key, int)
+            whole = f"{whole}::DOUBLE" if literal.kind == "float" else whole
+            number = float(literal.value or 0)
+            double = f"nullif({self._typed(key, float)}, 'nan'::DOUBLE)"
+            sure = f"({self._compared(whole, op, literal.value)} OR {self._compared(double, op, number)})"
+        else:
+            kind = bool if literal.kind == "bool" else str
+            sure = self._compared(self._typed(key, kind), op, literal.value)
+        return Bounds(sure, f"({sure} OR {other})")
+
+    def _there(self, field: Field) -> str:
+        """The span has the attribute. `{}` is how nothing is kept."""
+        key = field.name
+        columns = [f'"{key}"'] if key in PROMOTED else []
+        columns += [f"{column}[{self._value(key)}]" for column in MAPS.values()]
+        typed = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+        return f"({typed} OR attributes_other[{self._value(key)}] <> '{{}}')"
+
+    def _typed(self, key: str, kind: type) -> str:
+        return f'"{key}"' if PROMOTED.get(key) is kind else f"{MAPS[kind]}[{self._value(key)}]"
+
+    def _unscoped(self, plain: _Plain) -> Bounds:
+        """The span's, or where it has none the resource's."""
+        of_span = self._span_attribute(plain)
+        of_resource = self._shared("resource", self._resources(), _resource_attribute, plain)
+        if plain.literal.kind == "nil" and plain.op == "=":
+            return _all(of_span, of_resource)
+        if of_resource == _FALSE:
+            return of_span
+        absent = _exactly(_not(self._there(plain.field)))
+        return _any(of_span, _all(absent, of_resource))
+
+    # -- what is text ------------------------------------------------------------------------------------------------
+
+    def _shared(
+        self, column: str, texts: Mapping[int, str], value_of: Callable[[str, str], Value], plain: _Plain
+    ) -> Bounds:
+        """Resources and scopes: which of them fit is known before a span is looked at."""
+        fitting = [number for number, text in texts.items() if _fits(value_of(text, plain.field.name), plain)]
+        if len(fitting) in (0, len(texts)):
+            return _TRUE if fitting else _FALSE
+        return _exactly(f"list_contains({self._value(fitting)}::INTEGER[], {column})")
+
+    def _inside(self, column: str, plain: _Plain) -> Bounds:
+        """Events and links, whose text must contain what is looked for."""
+        field, op, literal = plain
+        if literal.kind == "nil" and op == "=":
+            return _UNKNOWN
+        needed = [json.dumps(field.name, ensure_ascii=False) + ":"] if field.scope != "intrinsic" else []
+        if op == "=" and literal.kind == "string":
+            needed.append(json.dumps(id_text(literal.value, field), ensure_ascii=False))
+        terms = [f"{column} IS NOT NULL", *(f"contains({column}, {self._value(text)})" for text in needed)]
+        return Bounds("FALSE", f"({' AND '.join(terms)})")
+
+    # -- parameters --------------------------------------------------------------------------------------------------
+
+    def _compared(self, column: str, op: str, value: object) -> str:
+        if op in ("=~", "!~"):
+            fitting = f"regexp_full_match({column}, {self._value(value)})"
+            return fitting if op == "=~" else f"NOT {fitting}"
+        return f"{column} {_SQL[op]} {self._value(value)}{_CASTS.get(type(value), '')}"
+
+    def _value(self, value: object) -> str:
+        name = f"v{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"${name}"
+
+
+_CASTS = {int: "::BIGINT", float: "::DOUBLE"}
+
+
+def _as_plain(node: Comparison) -> _Plain | None:
+    if isinstance(node.left, Field) and isinstance(node.right, Literal):
+        return _Plain(node.left, node.op, node.right)
+    if isinstance(node.left, Literal) and isinstance(node.right, Field) and node.op in _FLIPPED:
+        return _Plain(node.right, _FLIPPED[node.op], node.left)
+    return None
+
+
+def _fits(value: Value, plain: _Plain) -> bool:
+    if plain.literal.kind == "nil":
+        return (value is not None) == (plain.op == "!=")
+    return value is not None and fits(list(scalars([value])), plain.op, [plain.literal.value])
+
+
+@lru_cache(maxsize=20_000)
+def _loaded(text: str) -> Mapping[str, Value]:
+    return load_attributes(text)
+
+
+@lru_cache(maxsize=20_000)
+def _parts(text: str) -> list[str]:
+    found: list[str] = json.loads(text)
+    return found
+
+
+def _resource_attribute(text: str, key: str) -> Value:
+    return _loaded(_parts(text)[0]).get(key)
+
+
+def _scope_attribute(text: str, key: str) -> Value:
+    return _loaded(_parts(text)[2]).get(key)
+
+
+def _scope_part(text: str, name: str) -> Value:
+    return _parts(text)[0 if name == "instrumentation:name" else 1] or None
+
+
+# -- expressions put together ------------------------------------------------------------------------------------------
+
+
+def _exactly(text: str) -> Bounds:
+    return Bounds(text, text)
+
+
+def _not(text: str) -> str:
+    return {"TRUE": "FALSE", "FALSE": "TRUE"}.get(text, f"(({text}) IS NOT TRUE)")
+
+
+def _all(*parts: Bounds) -> Bounds:
+    return Bounds(
+        _joined("AND", "TRUE", [part.sure for part in parts]), _joined("AND", "TRUE", [p.maybe for p in parts])
+    )
+
+
+def _any(*parts: Bounds) -> Bounds:
+    return Bounds(
+        _joined("OR", "FALSE", [part.sure for part in parts]), _joined("OR", "FALSE", [p.maybe for p in parts])
+    )
+
+
+def _joined(word: str, neutral: str, terms: Sequence[str]) -> str:
+    """The terms with a word between them; `neutral` changes nothing, and its opposite decides."""
+    kept = [term for term in dict.fromkeys(terms) if term != neutral]
+    if _not(neutral) in kept:
+        return _not(neutral)
+    if len(kept) < 2:
+        return kept[0] if kept else neutral
+    return f"({f' {word} '.join(f'({term})' for term in kept)})"

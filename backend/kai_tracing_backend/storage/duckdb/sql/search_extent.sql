@@ -1,0 +1,1 @@
+SELECT min(start_time), max(start_time) FROM spans
