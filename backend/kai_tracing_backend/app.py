@@ -35,6 +35,9 @@ from kai_tracing_backend.collector.pipeline import Pipelines
 from kai_tracing_backend.collector.strategies import sampling_app
 from kai_tracing_backend.listeners import HttpListener, Listener, Port
 from kai_tracing_backend.metrics import Metrics
+from kai_tracing_backend.retention.archive import Archive
+from kai_tracing_backend.retention.keeper import Keeper, tenant_names
+from kai_tracing_backend.retention.source import PolicySource
 from kai_tracing_backend.sampling.strategies import create_strategies
 from kai_tracing_backend.sampling.tail_settings import load_tail
 from kai_tracing_backend.settings import BackendSettings, option, variable
@@ -51,6 +54,7 @@ class Backend:
         PortError: a port is taken.
         StoreError: the data folder cannot be used.
         TokenFileError: the tokens cannot be read.
+        PolicyError: the retention policy cannot be used.
         ConfigurationError: others could reach it without a token, or a file that a setting names is wrong.
     """
 
@@ -65,6 +69,7 @@ class Backend:
         self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics, build=stages.build)
         self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
         self._gate = Gate(guard, self.tenants, local=is_local(settings.host), allowed=settings.allowed_hosts)
+        self.keeper = self._make_keeper()
         self.listeners: list[Listener] = []
         self._stopped = asyncio.Event()
         try:
@@ -78,7 +83,9 @@ class Backend:
         """Everything that is not switched off."""
         intake = Intake()
         if port := self._port("api_port"):
-            yield self._http(port, self._limited(api_app()), api_policy)
+            api = api_app()
+            api.state.keeper = self.keeper
+            yield self._http(port, self._limited(api), api_policy)
         if port := self._port("otlp_http_port"):
             yield self._http(port, otlp_app(intake), receiver_policy, port.name, otlp_refusal)
         if port := self._port("otlp_grpc_port"):
@@ -88,6 +95,17 @@ class Backend:
             yield self._http(port, app, zipkin_policy, port.name)
         if port := self._port("sampling_port"):
             yield self._http(port, sampling_app(self.strategies), receiver_policy)
+
+    def _make_keeper(self) -> Keeper:
+        data = self.settings.data
+        return Keeper(
+            self.tenants,
+            PolicySource(self.settings.retention_file),
+            Archive(self.settings.archive or data / "archive"),
+            self.metrics,
+            lambda: tenant_names(data, DEFAULT_TENANT),
+            self.settings.retention_interval,
+        )
 
     def _limited(self, app: ASGIApp) -> ASGIApp:
         settings = self.settings
@@ -123,6 +141,7 @@ class Backend:
             for listener in self.listeners:
                 await listener.start()
                 started.append(listener)
+            self.keeper.start()
             await self._stopped.wait()
         finally:
             await asyncio.gather(*(listener.stop() for listener in started))
@@ -143,6 +162,7 @@ class Backend:
         """Write what waits, and let go of ports and files; `run` does it at its end."""
         for listener in self.listeners:
             listener.close()
+        self.keeper.stop()
         self.tenants.close()
 
 

@@ -86,7 +86,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Discarded:
-    """What was dropped: traces, counted as in `Lot`, spans, and what that freed on the disk so far."""
+    """What was dropped: traces, spans on all their days, and what that freed on the disk so far."""
 
     traces: int = 0
     spans: int = 0

@@ -44,6 +44,9 @@ class BackendSettings(Section):
     query_timeout: float = Field(30.0, gt=0, le=3_600, description="seconds that a query may take")
     query_rows: int = Field(5_000_000, ge=1, description="rows that a query may read")
     queue_bytes: int = Field(256 << 20, gt=0, description="bytes of spans that may wait to be written")
+    retention_file: Path | None = Field(None, description="policy (YAML): how long traces are kept")
+    retention_interval: float = Field(3_600.0, ge=0, le=86_400, description="seconds between sweeps; 0 is none")
+    archive: Path | None = Field(None, description="folder of the archive; else `archive` in the folder of the spans")
 
     access_file: Path | None = Field(
         None, description="file of the tokens; `tokens.json` in the folder of the spans unless set"

@@ -14,11 +14,20 @@ from starlette.exceptions import HTTPException
 
 from kai_tracing_backend.api import health, jaeger, jaeger_v3, tempo, zipkin
 from kai_tracing_backend.api.errors import KNOWN, problem_of
-from kai_tracing_backend.api.v1 import catalog, rates, search, traces
+from kai_tracing_backend.api.v1 import archive, catalog, rates, retention, search, traces
 
 __all__ = ["api_app"]
 
-_ROUTERS = (health.router, traces.router, search.router, search.validation, catalog.router, rates.router)
+_ROUTERS = (
+    health.router,
+    traces.router,
+    search.router,
+    search.validation,
+    catalog.router,
+    rates.router,
+    retention.router,
+    archive.router,
+)
 _OTHERS = (zipkin, jaeger, jaeger_v3, tempo)
 
 

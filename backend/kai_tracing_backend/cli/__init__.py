@@ -3,11 +3,12 @@
 They are imported for `kai-tracing --help`, so each imports what is heavy when it runs.
 """
 
+from kai_tracing_backend.cli.retention import archive, pins, retention
 from kai_tracing_backend.cli.serve import serve
 from kai_tracing_backend.cli.tokens import tokens
 from kai_tracing_backend.cli.trace import trace
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (serve, tokens, trace)
+COMMANDS = (archive, pins, retention, serve, tokens, trace)
 """What `kai-tracing` gets."""

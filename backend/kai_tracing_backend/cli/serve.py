@@ -45,13 +45,14 @@ def serve(**options: Any) -> None:
     """
     from kai_tracing_backend.access.tokens import TokenFileError
     from kai_tracing_backend.listeners import PortError
+    from kai_tracing_backend.retention.policy import PolicyError
     from kai_tracing_backend.settings import BackendSettings
     from kai_tracing_backend.storage.contract import StoreError
 
     settings = BackendSettings(**{name: value for name, value in options.items() if value is not None})
     try:
         asyncio.run(_run(settings))
-    except (PortError, StoreError, TokenFileError) as error:
+    except (PolicyError, PortError, StoreError, TokenFileError) as error:
         raise click.ClickException(str(error)) from error
 
 

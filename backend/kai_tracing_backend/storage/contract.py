@@ -54,11 +54,12 @@ class SpanStore(Protocol):
     def retention(self) -> Retention:
         """How it forgets."""
 
-    def write(self, batch: pa.Table) -> int:
+    def write(self, batch: pa.Table, *, counted: bool = True) -> int:
         """Store the spans of a batch (`columns.BATCH`); when it returns they outlive the process and the machine.
 
         A span that is there already (the same trace id, span id, kind and start) is left out, and counted nowhere
-        again. Returns how many were new.
+        again. Returns how many were new. What is not `counted` adds nothing to rates and dependencies: spans that
+        come back from an archive, which were counted when they came first.
 
         Raises:
             StoreFullError: there is no room; a later call may succeed.

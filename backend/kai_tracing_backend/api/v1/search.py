@@ -16,7 +16,7 @@ from kai_tracing_backend.language.errors import QueryError
 from kai_tracing_backend.language.parser import MAX_LENGTH, parse
 from kai_tracing_backend.model import FoundTrace, MatchedSpan, SpanSet
 
-__all__ = ["router", "validation"]
+__all__ = ["QueryText", "router", "trace_document", "validation"]
 
 router = router_of("search")
 validation = router_of("search", limited=False)
@@ -46,7 +46,7 @@ def search(
         page = tenant.store.search(query, start, end, limit=limit, cursor=cursor, spans_per_set=spans)
     except ValueError as error:
         raise ParameterError("cursor", str(error)) from error
-    return JSONResponse({"traces": [_trace(one) for one in page.traces], "cursor": page.cursor})
+    return JSONResponse({"traces": [trace_document(one) for one in page.traces], "cursor": page.cursor})
 
 
 @validation.get("/query/validate", response_model=QueryCheck)
@@ -73,7 +73,8 @@ def _check(text: str) -> JSONResponse:
     return JSONResponse({**answer, "valid": True, "query": str(query), "pointer": None})
 
 
-def _trace(found: FoundTrace) -> dict[str, Any]:
+def trace_document(found: FoundTrace) -> dict[str, Any]:
+    """A trace that was found, as the API answers it."""
     summary = found.summary
     return {
         "traceId": summary.trace_id,

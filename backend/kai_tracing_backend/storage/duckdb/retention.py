@@ -112,7 +112,7 @@ class DuckDBRetention:
                     "never": NEVER,
                 }
                 cursor.execute(statement("keep_due"), parameters)
-                ((traces, due, total),) = cursor.execute(statement("keep_count"), {"end": _end(file)}).fetchall()
+                ((traces, due, total),) = cursor.execute(statement("keep_count")).fetchall()
                 if not due:
                     return Discarded()
                 if keep_copy is not None and (kept := [index for index, rule in enumerate(rules) if rule.archive]):

@@ -59,23 +59,23 @@ class DuckDBStore:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, batch: pa.Table) -> int:
+    def write(self, batch: pa.Table, *, counted: bool = True) -> int:
         """Store a batch; see `SpanStore.write`. A batch of several days is written day by day."""
         with self._writing, self._reading.reporting():
             try:
-                return self._write(batch)
+                return self._write(batch, counted)
             except duckdb.FatalException:  # a write failed half-way, and DuckDB refuses all work until it is reopened
                 self._files.reopen()
-                return self._write(batch)
+                return self._write(batch, counted)
 
-    def _write(self, batch: pa.Table) -> int:
+    def _write(self, batch: pa.Table, counted: bool) -> int:
         days = pc.divide(batch["start_time"], DAY)
         present = sorted(pc.unique(days).to_pylist())
         if len(present) == 1:
-            return self._write_day(present[0], batch)
-        return sum(self._write_day(day, batch.filter(pc.equal(days, day))) for day in present)
+            return self._write_day(present[0], batch, counted)
+        return sum(self._write_day(day, batch.filter(pc.equal(days, day)), counted) for day in present)
 
-    def _write_day(self, number: int, batch: pa.Table) -> int:
+    def _write_day(self, number: int, batch: pa.Table, counted: bool) -> int:
         file = self._files.day(EPOCH + timedelta(days=number))
         with self._files.cursor(file.name) as cursor:
             batch = self._new_spans(cursor, batch)
@@ -83,13 +83,15 @@ class DuckDBStore:
                 return 0
             # Spans of a trace side by side: their trace ids then take a byte or two instead of sixteen.
             batch = batch.sort_by([("trace_high", "ascending"), ("trace_low", "ascending")])
-            edges = self._edges(file.day, batch)
+            edges = self._edges(file.day, batch) if counted else None
             cursor.register("incoming", batch)
-            cursor.register("found", edges)
             with transaction(cursor):
-                for name in ("write_resources", "write_scopes", "write_spans", "write_traces", "write_edges"):
+                for name in ("write_resources", "write_scopes", "write_spans", "write_traces"):
                     cursor.execute(statement(name))
-                cursor.execute(statement("write_rates"), {"ln_gamma": LN_GAMMA})
+                if edges is not None:
+                    cursor.register("found", edges)
+                    cursor.execute(statement("write_edges"))
+                    cursor.execute(statement("write_rates"), {"ln_gamma": LN_GAMMA})
         return int(batch.num_rows)
 
     def _new_spans(self, cursor: duckdb.DuckDBPyConnection, batch: pa.Table) -> pa.Table:
