@@ -35,9 +35,9 @@ get_current = CURRENT.get
 set_current = CURRENT.set
 reset_current = CURRENT.reset
 
-# What `Span._previous` says when it does not name the value to put back.
-INACTIVE: Any = object()
-RESTORED: Any = object()
+# What `Span._previous` says when it has no token; both are false, which no token is, so that one look tells.
+INACTIVE: Any = False
+RESTORED: Any = None
 
 
 def resolve(current: Any) -> Any:

@@ -56,7 +56,7 @@ class NonRecordingSpan(Span):
     ) -> None:
         if self._end:
             return
-        if get_current() is self and self._carried is None:
+        if get_current() is self and self._carried is None:  # _deactivate in short
             try:
                 reset_current(self._previous)
                 self._previous = RESTORED
@@ -64,7 +64,7 @@ class NonRecordingSpan(Span):
                 pass
             except ValueError:
                 self._deactivate()
-        elif self._previous is not INACTIVE:
+        elif self._previous:
             self._deactivate()
         self._end = 1
 

@@ -267,7 +267,7 @@ class Span:
                 pass
             except ValueError:
                 self._deactivate()
-        elif self._previous is not INACTIVE:
+        elif self._previous:
             self._deactivate()
         sink = self._sink
         end = sink.clock() if end_time is None else as_nanoseconds(end_time, sink.clock)

@@ -26,18 +26,16 @@ __all__ = [
     "ContextSpan",
     "OpenTelemetryContext",
     "as_api",
-    "fill_context",
     "current_in",
     "get_context",
-    "new_context",
     "place",
     "put_back",
     "reset_context",
     "resolve_here",
     "set_context",
-    "set_entry",
     "to_span_context",
     "to_trace_context",
+    "with_span",
 ]
 
 
@@ -52,12 +50,19 @@ def _access() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable
 
 get_context, set_context, reset_context = _access()
 
-# Context forbids changes, so that nobody changes one that is in use; these make a new one, at two thirds of what
-# Context(…) costs.
-new_context = dict.__new__
-fill_context = dict.update
-set_entry = dict.__setitem__
-_remove = dict.pop
+_new = dict.__new__
+_add = dict.setdefault
+
+
+def with_span(before: Context, span: Any) -> Context:
+    """The context with another current span in it."""
+    if not before or (len(before) == 1 and SPAN_KEY in before):  # nothing to copy, as nearly everywhere
+        # Context forbids changes, so that nobody changes one that is in use. This gets around it at three quarters
+        # of what its constructor costs.
+        after = _new(Context)
+        _add(after, SPAN_KEY, span)
+        return after
+    return Context({**before, SPAN_KEY: span})
 
 
 def to_span_context(context: TraceContext) -> SpanContext:
@@ -122,32 +127,25 @@ def as_api(value: Span | TraceContext | None) -> ApiSpan | None:
 def place(span: ApiSpan | None, baggage: Mapping[str, str] | None = None) -> tuple[Context, Context]:
     """Make the span current, and the baggage if there is one. Returns the context before and the one after."""
     before = get_context()
-    after = new_context(Context)
-    fill_context(after, before)
-    if span is None:
-        _remove(after, SPAN_KEY, None)
-    else:
-        set_entry(after, SPAN_KEY, span)
-    if baggage:
-        set_entry(after, BAGGAGE_KEY, dict(baggage))
+    after = _changed(before, span, dict(baggage) if baggage else before.get(BAGGAGE_KEY))
     set_context(after)
     return before, after
 
 
 def put_back(current: Context, span: Any, before: Context, with_baggage: bool) -> None:
     """Replace the span in `current`, and the baggage by what it was, leaving all else that was set since."""
-    restored = Context(current)
-    if span is None:
-        _remove(restored, SPAN_KEY, None)
-    else:
-        set_entry(restored, SPAN_KEY, span)
-    if with_baggage:
-        baggage = before.get(BAGGAGE_KEY)
-        if baggage is None:
-            _remove(restored, BAGGAGE_KEY, None)
+    set_context(_changed(current, span, (before if with_baggage else current).get(BAGGAGE_KEY)))
+
+
+def _changed(context: Context, span: Any, baggage: Any) -> Context:
+    """The context with this span and this baggage; None takes them out."""
+    changed = dict(context)
+    for key, value in ((SPAN_KEY, span), (BAGGAGE_KEY, baggage)):
+        if value is None:
+            changed.pop(key, None)
         else:
-            set_entry(restored, BAGGAGE_KEY, baggage)
-    set_context(restored)
+            changed[key] = value
+    return Context(changed)
 
 
 class OpenTelemetryContext(RuntimeContext):
@@ -155,11 +153,10 @@ class OpenTelemetryContext(RuntimeContext):
 
     def get(self) -> Span | TraceContext | None:
         """The current span, or the context of a span that is not ours, or None."""
-        context = get_context()
-        span = context.get(SPAN_KEY)
+        span: Any = get_context().get(SPAN_KEY)
         if span is None or (isinstance(span, Span) and not span._end):
             return span
-        return current_in(context)
+        return current_in(get_context())
 
     def attach(self, value: Span | TraceContext | None) -> Any:
         """Make `value` current. Returns what `detach` wants back."""
@@ -188,9 +185,5 @@ class OpenTelemetryContext(RuntimeContext):
 
     def set_baggage(self, baggage: Mapping[str, str]) -> None:
         """Replace the current baggage in this thread or task."""
-        changed = Context(get_context())
-        if baggage:
-            set_entry(changed, BAGGAGE_KEY, dict(baggage))
-        else:
-            _remove(changed, BAGGAGE_KEY, None)
-        set_context(changed)
+        context = get_context()
+        set_context(_changed(context, context.get(SPAN_KEY), dict(baggage) or None))

@@ -25,17 +25,15 @@ from kai_tracing_opentelemetry.runtime import (
     SPAN_KEY,
     OpenTelemetryContext,
     as_api,
-    fill_context,
     get_context,
-    new_context,
     place,
     put_back,
     reset_context,
     resolve_here,
     set_context,
-    set_entry,
     to_span_context,
     to_trace_context,
+    with_span,
 )
 
 if TYPE_CHECKING:
@@ -100,11 +98,9 @@ class _InContext(Span):
             # So that the token does not keep spans alive that have ended.
             place(as_api(resolve_here(found)))
             before = get_context()
-        after = new_context(Context)
-        fill_context(after, before)
-        set_entry(after, SPAN_KEY, self)
+        after = with_span(before, self)
         if self._carried is not None:
-            set_entry(after, BAGGAGE_KEY, dict(self._carried))
+            after = Context({**after, BAGGAGE_KEY: dict(self._carried)})
         self._contexts = before, after
         self._previous = set_context(after)
 

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
@@ -28,13 +28,11 @@ from kai_tracing_opentelemetry.runtime import (
     SPAN_KEY,
     OpenTelemetryContext,
     current_in,
-    fill_context,
     get_context,
-    new_context,
     reset_context,
     set_context,
-    set_entry,
     to_trace_context,
+    with_span,
 )
 from kai_tracing_opentelemetry.sdk import EXPLICIT_CONTEXT, SdkSpanProcessor, to_resource
 from kai_tracing_opentelemetry.span import OpenTelemetryNonRecordingSpan, OpenTelemetrySpan
@@ -133,11 +131,14 @@ class Tracer(trace_api.Tracer):
         end_on_exit: bool = True,
     ) -> _Current:
         """A context manager, and a decorator, that starts a span and makes it current."""
-        current = _new_current(_Current)
-        current._tracer = self
-        current._record_exception = record_exception
-        current._set_status = set_status_on_exception
-        current._end_on_exit = end_on_exit
+        current: Any
+        if set_status_on_exception and record_exception and end_on_exit:
+            current = _new_current(_Current)
+        else:
+            current = _new_current(_CurrentWith)
+            current._record_exception = record_exception
+            current._set_status = set_status_on_exception
+            current._end_on_exit = end_on_exit
         if context is None and not links:
             current._start = None
             current._arguments = (
@@ -153,39 +154,28 @@ class Tracer(trace_api.Tracer):
         else:
             current._start = self.start_span
             current._arguments = (name, context, kind, attributes, links, start_time, record_exception)
-        return current
+        current._tracer = self
+        return current  # type: ignore[no-any-return]  # Any, since mypy does not know the slots of a subclass
 
 
 class _Current:
     """What `start_as_current_span` gives: the span starts when the block, or the decorated function, is entered."""
 
-    __slots__ = (
-        "_arguments",
-        "_end_on_exit",
-        "_record_exception",
-        "_set_status",
-        "_span",
-        "_start",
-        "_token",
-        "_tracer",
-    )
+    __slots__ = ("_arguments", "_span", "_start", "_token", "_tracer")
 
     # Filled in by `start_as_current_span`, without a constructor.
     _tracer: Tracer
     _start: Callable[..., Any] | None  # None: the pipeline's, which the tracer may have got anew by then
     _arguments: tuple[Any, ...]
-    _record_exception: bool
-    _set_status: bool
-    _end_on_exit: bool
     _span: Any
     _token: Any
 
+    _record_exception = _set_status = _end_on_exit = True
+    _options: ClassVar[tuple[str, ...]] = ("_arguments", "_start", "_tracer")
+
     def __enter__(self) -> Any:
         span = self._span = (self._start or self._tracer._start)(*self._arguments)
-        after = new_context(Context)
-        fill_context(after, get_context())
-        set_entry(after, SPAN_KEY, span)
-        self._token = set_context(after)
+        self._token = set_context(with_span(get_context(), span))
         return span
 
     def __exit__(
@@ -203,7 +193,7 @@ class _Current:
         if exception is not None:
             self._fail(exception)
         if self._end_on_exit:
-            self._span.end()
+            self._span.__exit__(None, None, None)  # `end` without a call more
 
     def _fail(self, exception: BaseException) -> None:
         span = self._span
@@ -215,8 +205,8 @@ class _Current:
             span.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
 
     def _again(self) -> _Current:
-        other = _new_current(_Current)
-        for name in _OPTIONS:
+        other = _new_current(type(self))
+        for name in self._options:
             setattr(other, name, getattr(self, name))
         return other
 
@@ -239,7 +229,12 @@ class _Current:
         return call  # type: ignore[return-value]
 
 
-_OPTIONS = tuple(name for name in _Current.__slots__ if name not in ("_span", "_token"))
+class _CurrentWith(_Current):
+    """One with options that are rarely given."""
+
+    __slots__ = _GIVEN = ("_end_on_exit", "_record_exception", "_set_status")
+
+    _options = (*_Current._options, *_GIVEN)
 
 
 class TracerProvider(trace_api.TracerProvider):
