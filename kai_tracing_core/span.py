@@ -27,7 +27,7 @@ from kai_tracing_core.span_parts import (
     as_text,
     to_nanoseconds,
 )
-from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, TraceContext
+from kai_tracing_core.trace_context import PARENT_REMOTE, SAMPLED, WIRE_FLAGS, TraceContext
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,6 +38,7 @@ _new_context: Callable[[type[TraceContext]], TraceContext] = object.__new__
 
 __all__ = [
     "Event",
+    "Inbox",
     "Link",
     "Scope",
     "Span",
@@ -51,6 +52,16 @@ __all__ = [
 ]
 
 
+class Inbox(Protocol):
+    """Takes spans that end while it is shorter than `room`; longer, `SpanSink.on_end` is to be called."""
+
+    room: int
+
+    def __len__(self) -> int: ...
+    def append(self, span: Any, /) -> None:
+        """Take the span."""
+
+
 class SpanSink(Protocol):
     """Where a span goes when it ends, as the span sees it; `processing.pipeline.SpanPipeline` is the one there is."""
 
@@ -59,6 +70,7 @@ class SpanSink(Protocol):
     clock: Callable[[], int]
     on_ending: Callable[[Span], None] | None
     on_end: Callable[[Span], None]
+    inbox: Inbox
 
 
 class Span:
@@ -274,7 +286,11 @@ class Span:
         if sink.on_ending is not None:
             sink.on_ending(self)
         self._end = end if end > self._start else self._start  # noqa: FURB136 - calling max costs 3 % of a span
-        sink.on_end(self)
+        inbox = sink.inbox
+        if len(inbox) < inbox.room and self._flags & SAMPLED:
+            inbox.append(self)
+        else:
+            sink.on_end(self)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -1,7 +1,8 @@
 """The bounded queue between the application and the exporter, and the one thread that empties it.
 
 On the application's thread a finished span costs an append to a deque: no lock, and no wake-up while the worker is
-busy or has enough time. The worker sleeps, without polling, until there is something to do.
+busy or has enough time; while there is room for many more the span does even that itself (`SpanQueue`). The worker
+sleeps, without polling, until there is something to do.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import contextvars
 import logging
 import math
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from kai_tracing_core.processing import lifecycle
-from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, Stats
+from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, SpanQueue, Stats
 from kai_tracing_core.processing.retry import Delivery, RetryPolicy
 from kai_tracing_core.span import Span, SpanStatusCode
 from kai_tracing_core.trace_context import SAMPLED
@@ -78,11 +79,12 @@ class BatchProcessor(SpanProcessor):
         self._name = name
         self._quiet = quiet
         self._capacity = self.options.max_queue
+        self.inbox: SpanQueue = SpanQueue()
         self._reset()
         lifecycle.register(self)
 
     def _reset(self) -> None:
-        self._queue: deque[Span | _Marker] = deque()
+        self.inbox.clear()
         self._in_flight = 0
         # With the keys there already, counting up is atomic.
         self._dropped: Counter[str] = Counter(queue_full=0, shut_down=0, not_sampled=0)
@@ -100,15 +102,13 @@ class BatchProcessor(SpanProcessor):
 
     def on_end(self, span: Span) -> None:
         """Queue the span, or count it as dropped when the queue is full."""
-        queue = self._queue
-        if len(queue) < self._calm and span._flags & SAMPLED:
-            queue.append(span)
-        elif len(queue) >= self._capacity or not span._flags & SAMPLED:
+        queue = self.inbox
+        if len(queue) >= self._capacity or not span._flags & SAMPLED:
             self._refuse(span)
-        else:
-            queue.append(span)
-            if len(queue) >= self._wake_at:
-                self._wake()
+            return
+        queue.append(span)
+        if len(queue) >= self._wake_at:
+            self._wake()
 
     def _set_wake(self, length: int) -> None:
         """Have a span ring the bell that makes the queue this long.
@@ -116,10 +116,9 @@ class BatchProcessor(SpanProcessor):
         1 while the worker sleeps, a batch while it waits for a batch to fill, never while it is at work.
         """
         self._wake_at = length
-        # Up to this length a span is queued and nothing else need be looked at.
-        self._calm = min(length - 1, self._capacity)
+        self.inbox.room = min(length - 1, self._capacity)
         if self._closed:  # by another thread, while this was set
-            self._calm = 0
+            self.inbox.room = 0
 
     def _refuse(self, span: Span) -> None:
         if not span._flags & SAMPLED:
@@ -132,7 +131,7 @@ class BatchProcessor(SpanProcessor):
         else:
             self._dropped["queue_full"] += 1
             if self._is_valuable(span) and self._evict():
-                self._queue.append(span)
+                self.inbox.append(span)
 
     def _is_valuable(self, span: Span) -> bool:
         return span._status == SpanStatusCode.ERROR or span._end - span._start >= self.options.slow * 1e9
@@ -141,15 +140,15 @@ class BatchProcessor(SpanProcessor):
         """Take the first ordinary span out of the full queue; valuable ones at its head move to its end."""
         for _ in range(_EVICTION_TRIES):
             try:
-                oldest = self._queue.popleft()
+                oldest = self.inbox.popleft()
             except IndexError:
                 return True
             if isinstance(oldest, _Marker):
-                self._queue.appendleft(oldest)
+                self.inbox.appendleft(oldest)
                 return False
             if not self._is_valuable(oldest):
                 return True
-            self._queue.append(oldest)
+            self.inbox.append(oldest)
         return False
 
     def resume(self) -> None:
@@ -180,18 +179,18 @@ class BatchProcessor(SpanProcessor):
                 return True
         except RuntimeError as error:  # no thread can be started while the interpreter shuts down
             logger.debug("no worker thread: %s; the queue is emptied by flush and at exit", error)
-            self._set_wake(len(self._queue) + self.options.max_batch)  # then it is tried again
+            self._set_wake(len(self.inbox) + self.options.max_batch)  # then it is tried again
         finally:
             self._starting.release()
         return False
 
     def flush(self, timeout: float) -> bool:
         """Deliver all that ended before this call, within `timeout` seconds. Returns whether it was dealt with."""
-        if self._closed or (self._worker is None and not self._queue):
+        if self._closed or (self._worker is None and not self.inbox):
             return True
         deadline = monotonic() + timeout
         marker = _Marker()
-        self._queue.append(marker)
+        self.inbox.append(marker)
         self._wake()
         if self._worker is None:
             self._drain_here(deadline)
@@ -204,7 +203,7 @@ class BatchProcessor(SpanProcessor):
         if self._closed:
             return True
         self._closed = True
-        self._capacity = self._calm = 0
+        self._capacity = self.inbox.room = 0
         deadline = monotonic() + timeout
         self._closing.set()
         self._delivery.deadline = deadline
@@ -235,9 +234,10 @@ class BatchProcessor(SpanProcessor):
 
     def _take(self) -> Span | _Marker | None:
         try:
-            return self._queue.popleft()
+            item: Span | _Marker = self.inbox.popleft()
         except IndexError:
             return None
+        return item
 
     def _drain_here(self, deadline: float) -> None:
         """Send what waits, on this thread, unless there is a worker or somebody else does it."""
@@ -253,13 +253,13 @@ class BatchProcessor(SpanProcessor):
 
     def _drain(self, deadline: float) -> None:
         self._quiet()
-        while self._queue and monotonic() < deadline:
+        while self.inbox and monotonic() < deadline:
             self._send_batch()
 
     def stats(self) -> Stats:
         """Where the spans are that were handed to `on_end`."""
         delivery = self._delivery
-        queued = sum(1 for item in list(self._queue) if not isinstance(item, _Marker)) + self._in_flight
+        queued = sum(1 for item in list(self.inbox) if not isinstance(item, _Marker)) + self._in_flight
         dropped = self._dropped + delivery.dropped
         return Stats(
             ended=queued + delivery.exported + delivery.deferred + sum(dropped.values()),
@@ -277,7 +277,7 @@ class BatchProcessor(SpanProcessor):
 
     def _run(self) -> None:
         self._quiet()
-        bell, queue, options = self._bell, self._queue, self.options
+        bell, queue, options = self._bell, self.inbox, self.options
         while not self._closed:
             if not queue:
                 self._set_wake(1)
@@ -297,12 +297,12 @@ class BatchProcessor(SpanProcessor):
             self._send_batch()
 
     def _flush_waits(self) -> bool:
-        return any(isinstance(item, _Marker) for item in list(self._queue))
+        return any(isinstance(item, _Marker) for item in list(self.inbox))
 
     def _send_pending(self) -> None:
         """Send what is queued now; what comes in meanwhile only if it fills a batch."""
         self._send_batch()
-        while len(self._queue) >= self.options.max_batch or self._flush_waits():
+        while len(self.inbox) >= self.options.max_batch or self._flush_waits():
             self._send_batch()
 
     def _send_batch(self) -> None:

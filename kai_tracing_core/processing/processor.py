@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from kai_tracing_core.span import Span
@@ -18,6 +19,7 @@ __all__ = [
     "Retryable",
     "SpanExporter",
     "SpanProcessor",
+    "SpanQueue",
     "SpoolStats",
     "Stats",
     "TooLarge",
@@ -60,11 +62,24 @@ class Stats:
     spool: SpoolStats | None = None
 
 
+class SpanQueue(deque[Any]):
+    """Where a span that ends is put without asking anybody while the queue is shorter than `room`."""
+
+    __slots__ = ("room",)
+
+    def __init__(self, room: int = 0) -> None:
+        super().__init__()
+        self.room = room
+
+
 class SpanProcessor:
     """Sees spans on the application's threads: must be quick, and what it raises is logged and swallowed."""
 
     trusted: ClassVar[bool] = False
     """Whether it never raises, so that nothing need stand between the span and it."""
+
+    inbox: SpanQueue | None = None
+    """What sampled spans may be appended to in place of `on_end`, while it has room."""
 
     successor: Callable[[Span], None] | None = None
     """What takes the spans that come after the shutdown; without one they are dropped."""
