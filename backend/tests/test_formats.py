@@ -103,7 +103,7 @@ def test_zipkin_spans_come_back_as_they_were_sent() -> None:
             "name": "get /a",
             "timestamp": at,
             "duration": 7,
-            "localEndpoint": {"serviceName": "front"},
+            "localEndpoint": {"serviceName": "front", "ipv4": "10.0.0.2", "port": 8080},
             "remoteEndpoint": {"serviceName": "db", "ipv4": "10.0.0.1", "port": 5432},
             "annotations": [{"timestamp": at + 1, "value": "ws"}, {"timestamp": at + 1, "value": "wr"}],
             "tags": {"error": "", "http.method": "GET"},

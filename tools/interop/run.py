@@ -28,8 +28,8 @@ def main() -> int:
             missing[name] = str(error)
             print(f"interop: {name}: NOT AVAILABLE: {error}", flush=True)
             continue
-        tests = str(_TESTS / f"test_{name}.py")
-        if subprocess.run([sys.executable, "-m", "pytest", "--timeout=300", tests], check=False).returncode:
+        tests = sorted(map(str, _TESTS.glob(f"test_{name}*.py")))
+        if subprocess.run([sys.executable, "-m", "pytest", "--timeout=300", *tests], check=False).returncode:
             wrong.append(name)
     for name in fetch.SERVERS:
         result = "NOT RUN: " + missing[name] if name in missing else "FAILED" if name in wrong else "passed"

@@ -121,14 +121,10 @@ def dependencies(request: Request) -> Response:
 def _named(request: Request, wanted: list[str]) -> Response:
     if len(wanted) > _MAX_IDS:
         raise ParameterError("traceID", f"names more than {_MAX_IDS} traces")
-    store = tenant_of(request).store
-    data, errors = [], []
-    for one in dict.fromkeys(wanted):
-        if spans := store.trace(one):
-            data.append(trace_document(spans))
-        else:
-            errors.append({"code": 0, "msg": "trace not found", "traceID": one})
-    return JSONResponse(_envelope(data, errors=errors))
+    found = tenant_of(request).store.traces(wanted)
+    known = {spans[0].trace_id for spans in found}
+    errors = [{"code": 0, "msg": "trace not found", "traceID": one} for one in wanted if one not in known]
+    return JSONResponse(_envelope([trace_document(spans) for spans in found], errors=errors))
 
 
 def _conditions(request: Request) -> Iterator[Condition]:

@@ -38,14 +38,15 @@ def normal_id(name: str, text: str, digits: int = 32) -> str:
 
 def find(store: SpanStore, query: TraceQuery, start: int, end: int, limit: int) -> Iterator[list[StoredSpan]]:
     """The whole traces that a query finds, newest first."""
-    found = 0
-    for one in store.search(query, start, end, limit=limit, spans_per_set=1).traces if limit > 0 else ():
-        spans = store.trace(one.summary.trace_id)
-        if spans:
-            yield spans
-        found += len(spans)
-        if found > _MAX_SPANS:
-            return
+    if limit <= 0:
+        return
+    wanted, spans = [], 0
+    for one in store.search(query, start, end, limit=limit, spans_per_set=1).traces:
+        wanted.append(one.summary.trace_id)
+        spans += one.summary.spans
+        if spans > _MAX_SPANS:
+            break
+    yield from store.traces(wanted)
 
 
 def of_service(name: str) -> Condition:

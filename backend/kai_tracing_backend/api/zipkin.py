@@ -20,6 +20,7 @@ from kai_tracing_backend.api.traces import MAX_TRACES, find, is_value, normal_id
 from kai_tracing_backend.formats.zipkin import trace_document, trace_id
 from kai_tracing_backend.language.building import any_of, attribute, compare
 from kai_tracing_backend.language.nodes import And, Condition, Filter, SpansetOperation, TraceQuery
+from kai_tracing_backend.storage.contract import SpanStore
 from kai_tracing_backend.tenants import tenant_of
 
 __all__ = ["routes"]
@@ -58,16 +59,17 @@ def services(request: Request) -> Response:
 @endpoint
 def spans(request: Request) -> Response:
     """`spans?serviceName`: the names of a service's spans."""
-    found = tenant_of(request).store.operations(_required(request, "serviceName"))
-    return JSONResponse(sorted({operation.name for operation in found}))
+    store = tenant_of(request).store
+    found = [store.operations(name) for name in _services(store, _required(request, "serviceName"))]
+    return JSONResponse(sorted({one.name for operations in found for one in operations if one.name}))
 
 
 @endpoint
 def remote_services(request: Request) -> Response:
-    """`remoteServices?serviceName`: whom a service's spans name as their other side, in the last day."""
-    store, service = tenant_of(request).store, _required(request, "serviceName")
-    now = time.time_ns()
-    called = {edge.child for edge in store.dependencies(now - DAY, now) if edge.parent == service}
+    """`remoteServices?serviceName`: whom a service called in the last day."""
+    store, now = tenant_of(request).store, time.time_ns()
+    names = _services(store, _required(request, "serviceName"))
+    called = {edge.child for edge in store.dependencies(now - DAY, now) if edge.parent in names}
     return JSONResponse(sorted(called))
 
 
@@ -100,8 +102,7 @@ def trace_many(request: Request) -> Response:
         raise ParameterError("traceIds", "names one trace only: use /api/v2/trace/{traceId}")
     if len(wanted) > _MAX_IDS:
         raise ParameterError("traceIds", f"names more than {_MAX_IDS} traces")
-    store = tenant_of(request).store
-    return JSONResponse([trace_document(spans) for one in wanted if (spans := store.trace(one))])
+    return JSONResponse([trace_document(spans) for spans in tenant_of(request).store.traces(wanted)])
 
 
 @endpoint
@@ -139,7 +140,10 @@ def health(request: Request) -> Response:
 def _query(request: Request) -> TraceQuery:
     """What a search asks for. Its conditions may be fulfilled by different spans."""
     named = request.query_params.get
-    service = [of_service(found)] if (found := named("serviceName")) else []
+    service = []
+    if said := named("serviceName"):
+        names = _services(tenant_of(request).store, said) or [said]
+        service = [any_of(*map(of_service, names))]
     conditions = [*_annotations(named("annotationQuery") or ""), *_names(request), *_durations(request)]
     filters = [Filter(_all([*service, condition])) for condition in conditions]
     if not filters:
@@ -148,6 +152,11 @@ def _query(request: Request) -> TraceQuery:
     for one in filters[1:]:
         wanted = SpansetOperation("&&", wanted, one)
     return TraceQuery(wanted)
+
+
+def _services(store: SpanStore, said: str) -> list[str]:
+    """The services that are meant: Zipkin writes them in lower case, senders as they like."""
+    return [name for name in store.services() if name.lower() == said.lower()]
 
 
 def _all(conditions: list[Condition]) -> Condition:

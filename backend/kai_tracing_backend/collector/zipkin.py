@@ -1,7 +1,8 @@
 """Zipkin's v2 JSON (zipkin-api, zipkin2-api.yaml), straight into columns.
 
 Tags stay what they are, strings. The remote endpoint becomes `peer.service`, `network.peer.address` and
-`network.peer.port`; annotations become events; an `error` tag, even an empty one, is a status.
+`network.peer.port`, the local one `service.name`, `network.local.address` and `network.local.port`. Annotations
+become events; an `error` tag, even an empty one, is a status.
 """
 
 from __future__ import annotations
@@ -67,11 +68,14 @@ def _add(columns: SpanColumns, span: Mapping[str, Any]) -> None:
         raise ValueError("annotations must be a list")
     check_too_many(len(annotations), 0, name)
     status = _STATUSES.get(tags.get("otel.status_code", ""), 2 if "error" in tags else 0)
-    attributes: dict[str, Value] = {**tags, **_remote(_object(span, "remoteEndpoint"))}
+    local, remote = _object(span, "localEndpoint"), _object(span, "remoteEndpoint")
+    attributes: dict[str, Value] = {**tags, **_address(local, "network.local"), **_address(remote, "network.peer")}
+    if peer := _text(remote, "serviceName"):
+        attributes["peer.service"] = peer
     if span.get("debug") is True:
         attributes["zipkin.debug"] = True
     check_attributes(attributes)
-    service = _text(_object(span, "localEndpoint"), "serviceName") or UNKNOWN_SERVICE
+    service = _text(local, "serviceName") or UNKNOWN_SERVICE
     fields = (
         int.from_bytes(parent_id, "big"),
         start,
@@ -99,14 +103,12 @@ def _event(annotation: object) -> SpanEvent:
     return SpanEvent(_microseconds(annotation, "timestamp") * 1_000, _text(annotation, "value"))
 
 
-def _remote(endpoint: Mapping[str, Any]) -> dict[str, Value]:
+def _address(endpoint: Mapping[str, Any], prefix: str) -> dict[str, Value]:
     attributes: dict[str, Value] = {}
-    if name := _text(endpoint, "serviceName"):
-        attributes["peer.service"] = name
     if address := _text(endpoint, "ipv4") or _text(endpoint, "ipv6"):
-        attributes["network.peer.address"] = address
+        attributes[f"{prefix}.address"] = address
     if endpoint.get("port"):
-        attributes["network.peer.port"] = integer(endpoint["port"], 0, 65_535)
+        attributes[f"{prefix}.port"] = integer(endpoint["port"], 0, 65_535)
     return attributes
 
 

@@ -54,7 +54,7 @@ def _span(span: StoredSpan, process: str) -> dict[str, Any]:
     return {
         "traceID": span.trace_id,
         "spanID": span.span_id,
-        "flags": span.flags & 1,
+        **({"flags": 1} if span.flags & 1 else {}),
         "operationName": span.name,
         "references": list(_references(span)),
         "startTime": span.start_time // 1_000,

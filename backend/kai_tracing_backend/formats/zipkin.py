@@ -31,12 +31,13 @@ _REMOTE_NAMES = (
     "db.system",
     "messaging.system",
 )
-# The attributes that keep Zipkin's `remoteEndpoint`, by what they are there.
+# The attributes that keep Zipkin's endpoints, by what they are there.
 _REMOTE = {
     "peer.service": ("serviceName",),
     "network.peer.address": ("ipv4", "ipv6"),
     "network.peer.port": ("port",),
 }
+_LOCAL = {"network.local.address": ("ipv4", "ipv6"), "network.local.port": ("port",)}
 _CALLS = frozenset((3, 4, 5))
 
 
@@ -47,7 +48,7 @@ def trace_document(spans: Iterable[StoredSpan]) -> list[dict[str, Any]]:
 
 def span_document(span: StoredSpan) -> dict[str, Any]:
     """A span; times are whole microseconds. A duration of 0 is one that nobody told, and is left out."""
-    remote = _remote(span)
+    local, remote = {"serviceName": span.service, **_host(span, "network.local")}, _remote(span)
     document = {
         "traceId": trace_id(span.trace_id),
         "parentId": span.parent_id,
@@ -56,10 +57,10 @@ def span_document(span: StoredSpan) -> dict[str, Any]:
         "name": span.name,
         "timestamp": span.start_time // 1_000,
         "duration": max(1, span.duration // 1_000) if span.duration else None,
-        "localEndpoint": {"serviceName": span.service},
+        "localEndpoint": local,
         "remoteEndpoint": remote,
         "annotations": [_annotation(event) for event in span.events],
-        "tags": _tags(span, remote),
+        "tags": _tags(span, local, remote),
         "debug": True if span.attributes.get(DEBUG) is True else None,
         "shared": True if span.flags & SHARED else None,
     }
@@ -77,11 +78,13 @@ def _remote(span: StoredSpan) -> dict[str, Any]:
     if not name and span.kind in _CALLS:
         name = next((found for key in _REMOTE_NAMES if _is_name(found := attributes.get(key))), None)
     endpoint: dict[str, Any] = {"serviceName": name} if isinstance(name, str) else {}
-    endpoint.update(_address(attributes.get("network.peer.address")))
-    port = attributes.get("network.peer.port")
-    if isinstance(port, int) and 0 < port < 65_536:
-        endpoint["port"] = port
-    return endpoint
+    return {**endpoint, **_host(span, "network.peer")}
+
+
+def _host(span: StoredSpan, prefix: str) -> dict[str, Any]:
+    address, port = (span.attributes.get(f"{prefix}.{part}") for part in ("address", "port"))
+    known = type(port) is int and 0 < port < 65_536
+    return {**_address(address), **({"port": port} if known else {})}
 
 
 def _is_name(value: Value) -> bool:
@@ -96,9 +99,15 @@ def _address(value: Value) -> dict[str, str]:
     return {} if found is None else {f"ipv{found.version}": str(value)}
 
 
-def _tags(span: StoredSpan, remote: Mapping[str, Any]) -> dict[str, str]:
-    attributes = {key: value for key, value in span.resource.items() if key != "service.name" and key not in _REMOTE}
-    attributes.update((key, value) for key, value in span.attributes.items() if not _is_told(key, value, remote))
+def _tags(span: StoredSpan, local: Mapping[str, Any], remote: Mapping[str, Any]) -> dict[str, str]:
+    known = {"service.name", *_REMOTE, *_LOCAL}
+    attributes = {key: value for key, value in span.resource.items() if key not in known}
+    for key, value in span.attributes.items():
+        told = any(remote.get(name) == value for name in _REMOTE.get(key, ())) or any(
+            local.get(name) == value for name in _LOCAL.get(key, ())
+        )
+        if not told and not (key == DEBUG and value is True):
+            attributes[key] = value
     tags = {key: plain(value) for key, value in attributes.items()}
     for name, said in (("otel.scope.name", span.scope.name), ("otel.scope.version", span.scope.version)):
         if said:
@@ -114,13 +123,6 @@ def _tags(span: StoredSpan, remote: Mapping[str, Any]) -> dict[str, str]:
         if span.status == 1:
             tags["otel.status_code"] = "OK"
     return tags
-
-
-def _is_told(key: str, value: Value, remote: Mapping[str, Any]) -> bool:
-    """Whether a field of the span says what this attribute does."""
-    if key == DEBUG:
-        return value is True
-    return any(remote.get(name) == value for name in _REMOTE.get(key, ()))
 
 
 def _annotation(event: SpanEvent) -> dict[str, Any]:

@@ -73,6 +73,13 @@ class SpanStore(Protocol):
             ValueError: the id is not hexadecimal or longer than 32 digits. A shorter one has zeros on the left.
         """
 
+    def traces(self, trace_ids: Sequence[str]) -> list[list[StoredSpan]]:
+        """Several traces as `trace` gives them, in this order; those that are not known are left out.
+
+        Raises:
+            ValueError: an id is not hexadecimal.
+        """
+
     def trace_ids(self, prefix: str, *, limit: int = 20) -> list[str]:
         """The ids, of 32 digits, that begin so; the first `limit` of them by number.
 

@@ -150,6 +150,14 @@ class SpanStoreContract(OpenedStore):
         with pytest.raises(ValueError, match=r"."):
             store.trace(wrong)
 
+    def test_several_traces_at_once(self, store: SpanStore) -> None:
+        """In the order of their ids, each as it is alone, over midnight, too; unknown ones are left out."""
+        store.write(batch(span(1, 2, 1, at=NOON + DAY), span(1, 1), span(2, 1), span(3, 1)))
+        assert store.traces(["3", "9", f"{1:032x}"]) == [store.trace("3"), store.trace("1")]
+        assert store.traces([]) == []
+        with pytest.raises(ValueError, match=r"."):
+            store.traces(["1", "x"])
+
     def test_trace_ids_by_how_they_begin(self, store: SpanStore) -> None:
         """By any number of digits, over days, each once, in order, and no more than are wanted."""
         ids = ["0af7" + "0" * 28, "0af7651916cd43dd8448eb211c80319c", "0af7651916cd43dd9448eb211c80319c", "b" * 32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH, Reading, fetc
 from kai_tracing_backend.storage.duckdb.retention import DuckDBRetention
 from kai_tracing_backend.storage.duckdb.search import search
 from kai_tracing_backend.storage.duckdb.statements import statement
+from kai_tracing_backend.storage.duckdb.whole import whole_traces
 
 __all__ = ["DuckDBStore"]
 
@@ -156,6 +157,10 @@ class DuckDBStore:
 
         spans = [span for found in self._reading.each(self._reading.days(), read) for span in found]
         return sorted(spans, key=lambda span: (span.start_time, -span.duration))
+
+    def traces(self, trace_ids: Sequence[str]) -> list[list[StoredSpan]]:
+        """Several traces; see `SpanStore.traces`."""
+        return whole_traces(self._reading, trace_ids)
 
     def trace_ids(self, prefix: str, *, limit: int = 20) -> list[str]:
         """The trace ids that begin so; see `SpanStore.trace_ids`."""
