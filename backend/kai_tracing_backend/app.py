@@ -27,12 +27,13 @@ from kai_tracing_backend.access.tokens import TokenFile
 from kai_tracing_backend.api import zipkin
 from kai_tracing_backend.api.app import api_app
 from kai_tracing_backend.api.limits import QueryLimits
-from kai_tracing_backend.collector.http import otlp_app, otlp_refusal, zipkin_app
+from kai_tracing_backend.collector.http import jaeger_app, otlp_app, otlp_refusal, zipkin_app
 from kai_tracing_backend.collector.intake import Intake
+from kai_tracing_backend.collector.jaeger_udp import JaegerUdpListener
 from kai_tracing_backend.collector.metering import Metered
 from kai_tracing_backend.collector.otlp_grpc import OtlpGrpcListener
 from kai_tracing_backend.collector.pipeline import Pipelines
-from kai_tracing_backend.collector.strategies import sampling_app
+from kai_tracing_backend.collector.strategies import sampling_app, sampling_routes
 from kai_tracing_backend.listeners import HttpListener, Listener, Port
 from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.retention.archive import Archive
@@ -93,6 +94,12 @@ class Backend:
         if port := self._port("zipkin_port"):
             app = self._limited(zipkin_app(intake, zipkin.routes()))
             yield self._http(port, app, zipkin_policy, port.name)
+        if port := self._port("jaeger_http_port"):
+            app = jaeger_app(intake, sampling_routes(self.strategies))
+            yield self._http(port, app, receiver_policy, port.name)
+        for name, compact in (("jaeger_compact_port", True), ("jaeger_binary_port", False)):
+            if port := self._port(name):
+                yield JaegerUdpListener(port, intake, self._gate, compact=compact)
         if port := self._port("sampling_port"):
             yield self._http(port, sampling_app(self.strategies), receiver_policy)
 

@@ -44,7 +44,7 @@ class Metrics:
         self.rejected = self._counter("rejected_spans", "Spans that were left out", *of_receiver, "reason")
         self.stored = self._counter("stored_spans", "Spans that were committed", "tenant")
         self.duplicates = self._counter("duplicate_spans", "Spans that were there already", "tenant")
-        self.udp_dropped = self._counter("udp_dropped_packets", "Packets that were lost or unreadable", "receiver")
+        self.udp_dropped = self._counter("udp_dropped_packets", "Packets that were not taken", "receiver", "reason")
         self.decided = self._counter("tail_traces", "Traces that tail sampling decided on", "tenant", "decision")
         self.tail_dropped = self._counter("tail_dropped_spans", "Spans that tail sampling left out", "tenant")
         self.swept_traces = self._counter("swept_traces", "Traces that retention dropped", "tenant")

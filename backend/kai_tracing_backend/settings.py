@@ -39,6 +39,13 @@ class BackendSettings(Section):
     otlp_http_port: int = Field(4318, ge=0, le=65_535, title="OTLP/HTTP", description="port of OTLP over HTTP")
     otlp_grpc_port: int = Field(4317, ge=0, le=65_535, title="OTLP/gRPC", description="port of OTLP over gRPC")
     zipkin_port: int = Field(9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin v2")
+    jaeger_http_port: int = Field(14268, ge=0, le=65_535, title="Jaeger/HTTP", description="port of Jaeger's collector")
+    jaeger_compact_port: int = Field(
+        6831, ge=0, le=65_535, title="Jaeger/UDP compact", description="UDP port of Jaeger's agent, compact"
+    )
+    jaeger_binary_port: int = Field(
+        6832, ge=0, le=65_535, title="Jaeger/UDP binary", description="UDP port of Jaeger's agent, binary"
+    )
     memory_limit: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="what the store may take")
     queries: int = Field(8, ge=1, le=64, description="queries that run at once; others wait for their turn")
     query_timeout: float = Field(30.0, gt=0, le=3_600, description="seconds that a query may take")

@@ -13,8 +13,8 @@ from kai_tracing_backend.settings import BackendSettings
 
 from tests.support.backend import settings_in
 
-TCP = ("api_port", "otlp_http_port", "otlp_grpc_port", "zipkin_port", "sampling_port")
-UDP: tuple[str, ...] = ()
+TCP = ("api_port", "otlp_http_port", "otlp_grpc_port", "zipkin_port", "jaeger_http_port", "sampling_port")
+UDP = ("jaeger_compact_port", "jaeger_binary_port")
 
 
 async def _make(settings: BackendSettings) -> Backend:

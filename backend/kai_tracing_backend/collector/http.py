@@ -1,9 +1,9 @@
-"""The receivers over HTTP: OTLP (port 4318) and Zipkin (port 9411)."""
+"""The receivers over HTTP: OTLP (port 4318), Zipkin (port 9411) and Jaeger's collector (port 14268)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -15,14 +15,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from kai_tracing_backend.access.guard import DeniedError
-from kai_tracing_backend.collector import otlp, zipkin
-from kai_tracing_backend.collector.intake import Intake
+from kai_tracing_backend.collector import jaeger, otlp, zipkin
+from kai_tracing_backend.collector.intake import Decode, Intake
 from kai_tracing_backend.collector.refusals import RefusedError, rpc_status
 
-__all__ = ["otlp_app", "otlp_refusal", "zipkin_app"]
+__all__ = ["jaeger_app", "otlp_app", "otlp_refusal", "zipkin_app"]
+
 
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
+_THRIFT = ("application/x-thrift", "application/vnd.apache.thrift.binary")
 
 
 def otlp_app(intake: Intake) -> Starlette:
@@ -53,34 +55,32 @@ def otlp_app(intake: Intake) -> Starlette:
 
 
 def zipkin_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:
-    """`POST /api/v2/spans` (Zipkin v2 JSON): 202 for what was stored, 400 where no span of it could be.
+    """`POST /api/v2/spans` (Zipkin v2 JSON). `others` are what else is on its port."""
+    v2 = _plain("/api/v2/spans", intake, {_JSON: zipkin.decode, "": zipkin.decode})
+    return Starlette(routes=[v2, *others])
 
-    `others` are what else is on its port.
-    """
+
+def jaeger_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:
+    """`POST /api/traces` (a Jaeger collector's: thrift, binary protocol). `others` are what else is on its port."""
+    return Starlette(routes=[_plain("/api/traces", intake, dict.fromkeys(_THRIFT, jaeger.decode)), *others])
+
+
+def _plain(path: str, intake: Intake, decoders: Mapping[str, Decode]) -> Route:
+    """A receiver that answers in words: 202 for what was stored, 400 where no span of it could be."""
+    wanted = f"Content-Type must be {' or '.join(filter(None, decoders))}"
 
     async def spans(request: Request) -> Response:
-        kind = _content_type(request.headers)
         try:
-            if kind not in (_JSON, ""):
-                raise RefusedError(  # noqa: TRY301 - answered like the others
-                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {_JSON}"
-                )
-            counted = 0
-
-            def decode(body: bytes) -> Any:
-                nonlocal counted
-                columns, accepted = zipkin.decode(body)
-                counted = len(columns)
-                return columns, accepted
-
+            if (decode := decoders.get(_content_type(request.headers))) is None:
+                raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, wanted)  # noqa: TRY301 - answered like the others
             accepted = await intake.store(request, decode)
-            if accepted.rejected and not counted:
+            if accepted.rejected and not accepted.valid:
                 raise RefusedError(HTTPStatus.BAD_REQUEST, accepted.message)  # noqa: TRY301 - as above
         except RefusedError as error:
             return PlainTextResponse(error.message, error.status, _headers(error))
         return PlainTextResponse(accepted.message, HTTPStatus.ACCEPTED)
 
-    return Starlette(routes=[Route("/api/v2/spans", spans, methods=["POST"]), *others])
+    return Route(path, spans, methods=["POST"])
 
 
 def otlp_refusal(headers: Headers, error: DeniedError) -> Response:

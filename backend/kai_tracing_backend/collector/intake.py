@@ -74,6 +74,7 @@ class Intake:
             columns, accepted = await run_in_threadpool(decode)
         except ValueError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+        accepted.valid = len(columns)
         await self.commit(tenant, columns, accepted, receiver)
         return accepted
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from kai_tracing_backend.collector.validation import (
+    UNKNOWN_SERVICE,
     Accepted,
     check_attributes,
     check_ids,
@@ -24,10 +25,7 @@ from kai_tracing_backend.columns import SpanColumns, dump_events, dump_links, du
 from kai_tracing_backend.model import Scope, SpanEvent, SpanLink
 from kai_tracing_backend.values import MAX_DEPTH, Value, attributes_from_otlp, integer, text
 
-__all__ = ["UNKNOWN_SERVICE", "decode_json", "decode_protobuf"]
-
-UNKNOWN_SERVICE = "unknown_service"
-"""What a resource without `service.name` is called (resource semantic conventions)."""
+__all__ = ["decode_json", "decode_protobuf"]
 
 _UINT32 = (1 << 32) - 1
 _FLAGS = (1 << 10) - 1  # of OTLP; the others are reserved

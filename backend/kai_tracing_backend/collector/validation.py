@@ -10,7 +10,10 @@ from kai_tracing_backend.values import Value
 from kai_tracing_core.processing.tags import ADJUSTED_COUNT
 from kai_tracing_core.sampling.threshold import known_count
 
-__all__ = ["Accepted", "check_attributes", "check_ids", "check_times", "check_too_many", "weight"]
+__all__ = ["UNKNOWN_SERVICE", "Accepted", "check_attributes", "check_ids", "check_times", "check_too_many", "weight"]
+
+UNKNOWN_SERVICE = "unknown_service"
+"""What a resource without `service.name` is called (resource semantic conventions)."""
 
 MAX_ATTRIBUTES = 1_000
 MAX_EVENTS = 10_000
@@ -31,6 +34,7 @@ class Accepted:
     """How a request went: how many spans are good, how many are not, and why."""
 
     def __init__(self) -> None:
+        self.valid = 0
         self.rejected = 0
         self.classes: Counter[str] = Counter()  # by a word of `_CLASSES`
         self._reasons: dict[str, int] = {}

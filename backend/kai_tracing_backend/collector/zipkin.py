@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kai_tracing_backend.collector.otlp import UNKNOWN_SERVICE
 from kai_tracing_backend.collector.validation import (
+    UNKNOWN_SERVICE,
     Accepted,
     check_attributes,
     check_ids,
