@@ -9,11 +9,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from kai_tracing_backend.app import Backend
+from kai_tracing_backend.listeners import PortError
 from kai_tracing_backend.settings import BackendSettings
 
 JSON = "application/json"
@@ -44,7 +45,7 @@ def running(folder: Path, **changes: Any) -> Iterator[Backend]:
 
     async def run() -> None:
         try:
-            made.extend((Backend(settings_in(folder, **changes)), asyncio.get_running_loop()))
+            made.extend((_start(folder, changes), asyncio.get_running_loop()))
         finally:
             ready.set()
         await made[0].run()
@@ -59,6 +60,14 @@ def running(folder: Path, **changes: Any) -> Iterator[Backend]:
         made[1].call_soon_threadsafe(made[0].stop)
         thread.join(30)
     assert not thread.is_alive()
+
+
+def _start(folder: Path, changes: dict[str, Any]) -> Backend:
+    """A backend; with other ports where somebody took one in the meantime."""
+    for _ in range(4):
+        with suppress(PortError):
+            return Backend(settings_in(folder, **changes))
+    return Backend(settings_in(folder, **changes))
 
 
 class Answer:
