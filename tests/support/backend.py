@@ -81,10 +81,12 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(port: int, path: str, body: bytes | None = None, kind: str = JSON, **headers: str) -> Answer:
+def ask(
+    port: int, path: str, body: bytes | None = None, kind: str = JSON, *, method: str | None = None, **headers: str
+) -> Answer:
     """One request; an error status is an answer, too."""
     names = {"Content-Type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, names)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, names, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return Answer(answer.status, answer.headers, answer.read())

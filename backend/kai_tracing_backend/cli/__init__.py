@@ -4,11 +4,14 @@ They are imported for `kai-tracing --help`, so each imports what is heavy when i
 """
 
 from kai_tracing_backend.cli.retention import archive, pins, retention
+from kai_tracing_backend.cli.search import search, tail
 from kai_tracing_backend.cli.serve import serve
+from kai_tracing_backend.cli.services import services
+from kai_tracing_backend.cli.stats import stats
 from kai_tracing_backend.cli.tokens import tokens
 from kai_tracing_backend.cli.trace import trace
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, pins, retention, serve, tokens, trace)
+COMMANDS = (archive, pins, retention, search, serve, services, stats, tail, tokens, trace)
 """What `kai-tracing` gets."""

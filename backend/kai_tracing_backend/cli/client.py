@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
-__all__ = ["ApiClient", "with_client"]
+__all__ = ["ApiClient", "ApiError", "with_client"]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class ApiError(click.ClickException):
+    """What the backend says is wrong. `document` is all that it says."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        candidates = document.get("candidates")
+        super().__init__("\n  ".join([document["error"], *(candidates if isinstance(candidates, list) else [])]))
+        self.document = document
 
 
 def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,15 +152,16 @@ class ApiClient:
         if response.is_success:
             return
         status = response.status_code
-        message = _message(response)
+        document = _error(response)
+        message = document["error"] if document is not None else None
         if status == HTTPStatus.UNAUTHORIZED:
             raise click.ClickException(
                 f"{self.url} wants a token: {message or 'none that is valid was given'}. "
                 "Say it with --token or TRACING_BACKEND_TOKEN; `kai-tracing tokens create` makes one."
             )
-        if message is None or (status == HTTPStatus.NOT_FOUND and message == HTTPStatus.NOT_FOUND.phrase):
+        if document is None or (status == HTTPStatus.NOT_FOUND and message == HTTPStatus.NOT_FOUND.phrase):
             raise self._another(path, status)
-        raise click.ClickException(message)
+        raise ApiError(document)
 
     def _another(self, path: str, status: int | None = None) -> click.ClickException:
         answered = "what answers is no JSON" if status is None else f"the answer is {status}"
@@ -191,10 +201,10 @@ def _given(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (parameters or {}).items() if value is not None}
 
 
-def _message(response: httpx.Response) -> str | None:
+def _error(response: httpx.Response) -> Mapping[str, Any] | None:
     """What a backend says of an error; None where it is none that answers."""
     try:
-        message = response.json()["error"]
-    except (ValueError, KeyError, TypeError):
+        document = response.json()
+    except ValueError:
         return None
-    return message if isinstance(message, str) else None
+    return document if isinstance(document, Mapping) and isinstance(document.get("error"), str) else None

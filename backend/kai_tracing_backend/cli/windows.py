@@ -1,0 +1,30 @@
+"""`--since` and `--until`, as the API takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["window_options"]
+
+_DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d|w))+")
+_HELP = "a duration back from now (`15m`), RFC 3339, or nanoseconds since the epoch."
+
+
+def window_options(since: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options, as the parameters `since` and `until`; `since` is the default of the former."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option("--until", type=_moment, help=f"Until when, now unless given: {_HELP}")(command)
+        return click.option("--since", type=_moment, default=since, show_default=True, help=f"From when on: {_HELP}")(
+            command
+        )
+
+    return add
+
+
+def _moment(text: str) -> str:
+    return f"now-{text}" if _DURATION.fullmatch(text) else text
