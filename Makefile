@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROVIDERS := $(wildcard providers/*) backend
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all wheels check docs bench interop clean
+.PHONY: demo test test-all wheels check docs bench interop clean drill
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml) backend/pyproject.toml
@@ -29,6 +29,10 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# The backend is killed twenty times under load, with and without tail sampling.
+drill: $(READY)
+	KAI_TRACING_DRILL_KILLS=20 $(BIN)/pytest backend/tests/test_drill.py
 
 demo: $(READY)
 	$(BIN)/kai-tracing demo

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.storage.contract import SpanStore
 from kai_tracing_backend.storage.queue import Stage, WriteQueue
+from kai_tracing_core.sampling.decisions import InProcessDecisionChannel
 
 __all__ = ["DEFAULT_TENANT", "TENANT_NAME", "Tenant", "Tenants", "tenant_of"]
 
@@ -20,6 +21,8 @@ DEFAULT_TENANT = "default"
 
 TENANT_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """What a tenant may be called; it becomes a folder's name."""
+
+_VERDICTS = 100_000
 
 
 class Tenant:
@@ -41,6 +44,8 @@ class Tenant:
         self.store = store
         self.metrics = metrics or Metrics()
         self.queue = WriteQueue(store, queue_bytes, self.metrics.commit_meter(name))
+        self.verdicts = InProcessDecisionChannel(limit=_VERDICTS)
+        """Of the tail samplers in its senders' processes."""
         self.pipeline: Stage = build(self) if build is not None else self.queue
 
     def close(self) -> None:

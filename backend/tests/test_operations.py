@@ -13,9 +13,8 @@ from kai_tracing_backend.metrics import Metrics
 from kai_tracing_backend.storage.queue import WriteQueue
 from kai_tracing_backend.tenants import Tenants
 from kai_tracing_backend.testing.store_contract import batch, span
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.backend import ask, running
+from tests.support.backend import ask, running, scraped
 
 
 @pytest.fixture
@@ -23,18 +22,6 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
     """A running backend, empty."""
     with running(tmp_path) as made:
         yield made
-
-
-def scrape(port: int) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """What `/metrics` says, by name and labels, without the prefix."""
-    answer = ask(port, "/metrics")
-    assert answer.status == 200
-    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    return {
-        (sample.name.removeprefix("kai_tracing_backend_"), tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(answer.body.decode())
-        for sample in family.samples
-    }
 
 
 def zipkin(number: int, **fields: object) -> dict[str, object]:
@@ -52,7 +39,7 @@ def test_metrics_count_what_came_and_what_became_of_it(backend: Backend) -> None
     assert ask(port, "/api/v2/spans", body).status == 202
     assert ask(port, "/api/v2/spans", b"{").status == 400
     assert ask(backend.settings.api_port, "/api/v1/traces/1").status == 200
-    found = scrape(backend.settings.api_port)
+    found = scraped(backend.settings.api_port)
     whose = (("receiver", "zipkin"), ("tenant", "default"))
     assert found["received_spans_total", whose] == 4
     assert found["stored_spans_total", (("tenant", "default"),)] == 2
@@ -72,7 +59,7 @@ def test_labels_are_bounded(backend: Backend) -> None:
     """A thousand unknown paths are one route, and tenants past the first hundred are one tenant."""
     for number in range(20):
         assert ask(backend.settings.api_port, f"/nothing/{number}").status == 404
-    found = scrape(backend.settings.api_port)
+    found = scraped(backend.settings.api_port)
     assert found["query_seconds_count", (("route", "other"), ("status", "404"))] == 20
     metrics = Metrics()
     assert {metrics.tenant(f"t{number}") for number in range(200)} == {*(f"t{n}" for n in range(100)), "other"}

@@ -16,6 +16,7 @@ from typing import Any
 from kai_tracing_backend.app import Backend
 from kai_tracing_backend.listeners import PortError
 from kai_tracing_backend.settings import BackendSettings
+from prometheus_client.parser import text_string_to_metric_families
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
@@ -93,3 +94,15 @@ def ask(
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.headers, error.read())
+
+
+def scraped(port: int) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """What `/metrics` says, by name and labels, without the prefix."""
+    answer = ask(port, "/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name.removeprefix("kai_tracing_backend_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }

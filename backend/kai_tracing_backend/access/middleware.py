@@ -39,16 +39,21 @@ Refusal = Callable[[Headers, DeniedError], Response]
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _READING_POSTS = frozenset(("/api/v1/query/validate",))
 """Questions that are too long for an address."""
+_OF_SENDERS = "/api/v1/sampling/"
 _PUBLIC = frozenset(("/healthz", "/readyz"))
 
 
 def api_policy(method: str, path: str) -> Scope | None:
     """Of the API's port: to read needs `query`, to change anything `admin`; to ask for its health, nothing.
 
+    What senders tell one another of their sampling needs `ingest`.
+
     A route may want more with `requires`.
     """
     if path == "/metrics":
         return Scope.METRICS
+    if path.startswith(_OF_SENDERS):
+        return Scope.INGEST
     if method not in _READING and path not in _READING_POSTS:
         return Scope.ADMIN
     return None if path in _PUBLIC else Scope.QUERY

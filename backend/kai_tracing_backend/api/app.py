@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from kai_tracing_backend.api import health, jaeger, jaeger_v3, tempo, zipkin
 from kai_tracing_backend.api.errors import KNOWN, problem_of
-from kai_tracing_backend.api.v1 import archive, catalog, rates, retention, search, traces
+from kai_tracing_backend.api.v1 import archive, catalog, rates, retention, search, traces, verdicts
 
 __all__ = ["api_app"]
 
@@ -27,6 +27,7 @@ _ROUTERS = (
     rates.router,
     retention.router,
     archive.router,
+    verdicts.router,
 )
 _OTHERS = (zipkin, jaeger, jaeger_v3, tempo)
 

@@ -65,7 +65,7 @@ class _Waiting:
         self.chunk = chunk
         self.segment = segment
         self.open = len(chunk)
-        self.span_bytes = chunk.bytes / len(chunk) + _OVERHEAD
+        self.span_bytes = chunk.bytes // len(chunk) + _OVERHEAD
 
 
 class _Trace:
@@ -118,8 +118,8 @@ class TailSampling:
         self._decisions: OrderedDict[int, float] = OrderedDict()  # the probability of what is kept, 0 for the others
         self._kept: deque[_Kept] = deque()
         self._sent: deque[tuple[Future[int], list[_Kept]]] = deque()
-        self._undecided = 0.0
-        self._held = 0.0
+        self._undecided = 0
+        self._held = 0
         self._retry_at = 0.0
         self._complained = False
         self._closed = False
@@ -141,7 +141,7 @@ class TailSampling:
         return self._queue.full or self._held >= self.options.max_bytes * 0.95
 
     @property
-    def held(self) -> tuple[int, float]:
+    def held(self) -> tuple[int, int]:
         """How many traces wait for a verdict, and the bytes of all that is held."""
         return len(self._traces), self._held
 
