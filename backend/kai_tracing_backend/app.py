@@ -41,9 +41,11 @@ from kai_tracing_backend.retention.keeper import Keeper, tenant_names
 from kai_tracing_backend.retention.source import PolicySource
 from kai_tracing_backend.sampling.strategies import create_strategies
 from kai_tracing_backend.sampling.tail_settings import load_tail
+from kai_tracing_backend.self_tracing import UNTRACED, self_tracing
 from kai_tracing_backend.settings import BackendSettings, option, variable
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.tenants import DEFAULT_TENANT, Tenants
+from kai_tracing_core.http.asgi import TracingMiddleware
 
 __all__ = ["Backend"]
 
@@ -68,6 +70,7 @@ class Backend:
         self.strategies = create_strategies(settings.sampling_strategies, settings.sampling_target)
         stages = Pipelines(self._folder, self.metrics, load_tail(settings.tail_sampling), self.strategies)
         self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics, build=stages.build)
+        self.tracing = self_tracing(self.tenants) if settings.self_tracing else None
         self.metrics.watch("store_bytes", "Bytes of the store on disk", ["tenant"], self._store_bytes)
         self._gate = Gate(guard, self.tenants, local=is_local(settings.host), allowed=settings.allowed_hosts)
         self.keeper = self._make_keeper()
@@ -127,7 +130,10 @@ class Backend:
         self, port: Port, app: ASGIApp, policy: Policy, receiver: str | None = None, refusal: Refusal = refuse
     ) -> HttpListener:
         guarded = AccessMiddleware(app, self._gate, policy, refusal)
-        return HttpListener(port, Metered(guarded, self.metrics, receiver), self._tls)
+        metered: ASGIApp = Metered(guarded, self.metrics, receiver)
+        if self.tracing is not None:
+            metered = TracingMiddleware(metered, service=self.tracing, excluded=UNTRACED)
+        return HttpListener(port, metered, self._tls)
 
     def _count_denied(self, reason: str) -> None:
         self.metrics.denied.labels(reason).inc()
@@ -170,6 +176,8 @@ class Backend:
         for listener in self.listeners:
             listener.close()
         self.keeper.stop()
+        if self.tracing is not None:
+            self.tracing.shutdown()
         self.tenants.close()
 
 

@@ -96,7 +96,7 @@ class HttpListener(Listener):
             uvicorn.Config(
                 app,
                 lifespan="off",
-                log_level="warning",
+                log_config=None,  # its lines go where the others do
                 access_log=False,
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=GRACE,

@@ -7,7 +7,7 @@ The sources and their order are the core's: keyword, environment variable, `.env
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -68,6 +68,9 @@ class BackendSettings(Section):
         None,
         description="certificates (PEM) that a client's certificate must be signed by; clients need none unless set",
     )
+    log_format: Literal["text", "json"] = Field("text", description="`text` or `json`; the log goes to standard error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="least level that is logged")
+    self_tracing: bool = Field(False, description="whether the backend's own requests are traced, into its own store")
     sampling_port: int = Field(5778, ge=0, le=65_535, title="Sampling", description="port of sampling strategies")
     sampling_strategies: Path | None = Field(None, description="file of sampling strategies, in Jaeger's format")
     sampling_target: float | None = Field(None, gt=0, description="traces per second of each operation to ask for")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +14,13 @@ from pathlib import Path
 import pytest
 from kai_tracing_backend.app import Backend
 from kai_tracing_backend.metrics import Metrics
+from kai_tracing_backend.self_tracing import SERVICE
+from kai_tracing_backend.settings import BackendSettings
 from kai_tracing_backend.storage.queue import WriteQueue
 from kai_tracing_backend.tenants import Tenants
-from kai_tracing_backend.testing.store_contract import batch, span
+from kai_tracing_backend.testing.store_contract import EVER, batch, span
 
-from tests.support.backend import ask, running, scraped
+from tests.support.backend import ask, free_ports, running, scraped
 
 
 @pytest.fixture
@@ -111,3 +117,58 @@ def test_what_cannot_be_built_leaves_no_store_open() -> None:
         tenants.get()
     assert closed == ["closed"]
     assert tenants.opened() == []
+
+
+# -- its own traces and its log ----------------------------------------------------------------------------------------
+
+
+def test_its_own_requests_are_traced_without_an_end_to_it(tmp_path: Path) -> None:
+    """A span for each request to a receiver and to the API, under its own name; storing them makes no more of them."""
+    with running(tmp_path, self_tracing=True) as backend:
+        assert backend.tracing is not None
+        for number in range(3):
+            body = json.dumps([zipkin(number + 1)]).encode()
+            assert ask(backend.settings.zipkin_port, "/api/v2/spans", body).status == 202
+        assert ask(backend.settings.api_port, "/api/v1/traces/1").status == 200
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert ask(backend.settings.api_port, path).status == 200
+        store = backend.tenants.get().store
+        counts = []
+        for _ in range(4):
+            assert backend.tracing.flush(30)
+            counts.append({rate.name: rate.spans for rate in store.rates(*EVER) if rate.service == SERVICE})
+        assert counts == [{"POST /api/v2/spans": 3, "GET /api/v1/traces/{trace_id}": 1}] * 4
+
+
+def test_logs_in_json_know_their_trace(tmp_path: Path) -> None:
+    """A process with JSON logs and traces of its own: the line about a rejected span has the trace of its request."""
+    names = (*BackendSettings.ports(), "data", "log_format", "self_tracing")
+    values = [*free_ports(len(BackendSettings.ports())), tmp_path / "data", "json", "true"]
+    settings = {f"TRACING_BACKEND_{name.upper()}": str(value) for name, value in zip(names, values, strict=True)}
+    port = settings["TRACING_BACKEND_ZIPKIN_PORT"]
+    command = [str(Path(sys.executable).with_name("kai-tracing")), "serve"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env={**os.environ, **settings}, cwd=tmp_path, **pipes) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if f":{port}" in line:
+                    break
+            secret = {"Authorization": "Bearer hunter2"}
+            body = json.dumps([zipkin(1), zipkin(2, id="0")]).encode()
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    assert ask(int(port), "/api/v2/spans", body, **secret).status == 202
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    (line,) = (found for found in map(json.loads, log.splitlines()) if "rejected" in found["message"])
+    assert (line["level"], line["logger"]) == ("warning", "kai_tracing_backend.collector.intake")
+    assert len(line["trace_id"]) == 32
+    assert len(line["span_id"]) == 16
+    assert "hunter2" not in log

@@ -58,8 +58,10 @@ def serve(**options: Any) -> None:
 
 async def _run(settings: BackendSettings) -> None:
     from kai_tracing_backend.app import Backend
+    from kai_tracing_backend.logs import log_to_stderr
 
     backend = Backend(settings)
+    log_to_stderr(settings.log_format, settings.log_level, backend.tracing)
     backend.stop_on_signals()
     click.echo(f"kai-tracing keeps its spans in {settings.data} and listens on {settings.host}:")
     width = max((len(listener.title) for listener in backend.listeners), default=0)
