@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from google.rpc.status_pb2 import Status
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kai_tracing_backend.app import Backend
 from kai_tracing_backend.collector.otlp import decode_json, decode_protobuf
 from kai_tracing_backend.testing.store_contract import EVER
@@ -153,3 +156,39 @@ def test_what_a_span_stands_for() -> None:
     )
     columns, _ = decode_json(json.dumps(as_json(request)).encode())
     assert columns.finish()["adjusted_count"].to_pylist() == [2.0, 5.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("decode", "body", "said"),
+    [
+        (decode_protobuf, b"\x0a\x00" * 1_000_001, "more than 1000000"),
+        (decode_json, b"[" + b"{}," * 3_000_001, "more than 3000000"),
+    ],
+    ids=["protobuf", "json"],
+)
+def test_millions_of_empty_items_are_refused(decode: Any, body: bytes, said: str) -> None:
+    """Each would become an object of hundreds of bytes; a request is not read that far."""
+    with pytest.raises(ValueError, match=said):
+        decode(body)
+
+
+def test_a_span_that_cannot_be_parsed_is_left_out() -> None:
+    """Text that is not UTF-8 in one span of a protobuf request; its neighbour is taken."""
+    body = message(changed(name="QQQQ"), lambda span: None).SerializeToString().replace(b"QQQQ", b"\xff\xff\xff\xff")
+    columns, accepted = decode_protobuf(body)
+    assert accepted.rejected == 1
+    assert "not protobuf" in accepted.message
+    assert columns.finish()["span_id"].to_pylist() == [2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 400), st.binary(max_size=8), st.integers(1, 300))
+def test_any_bytes_are_decoded_or_refused(at: int, junk: bytes, size: int) -> None:
+    """A good request with bytes changed and cut off anywhere, in both encodings: never anything but a ValueError."""
+    request = message(count=2)
+    for decode, body in (
+        (decode_protobuf, request.SerializeToString()),
+        (decode_json, json.dumps(as_json(request)).encode()),
+    ):
+        with suppress(ValueError):
+            decode((body[:at] + junk + body[at + len(junk) :])[:size])

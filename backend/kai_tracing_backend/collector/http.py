@@ -18,6 +18,8 @@ from kai_tracing_backend.access.guard import DeniedError
 from kai_tracing_backend.collector import jaeger, otlp, zipkin
 from kai_tracing_backend.collector.intake import Decode, Intake
 from kai_tracing_backend.collector.refusals import RefusedError, rpc_status
+from kai_tracing_backend.collector.zipkin_protobuf import decode_protobuf
+from kai_tracing_backend.collector.zipkin_v1 import decode_v1
 
 __all__ = ["jaeger_app", "otlp_app", "otlp_refusal", "zipkin_app"]
 
@@ -55,9 +57,12 @@ def otlp_app(intake: Intake) -> Starlette:
 
 
 def zipkin_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:
-    """`POST /api/v2/spans` (Zipkin v2 JSON). `others` are what else is on its port."""
-    v2 = _plain("/api/v2/spans", intake, {_JSON: zipkin.decode, "": zipkin.decode})
-    return Starlette(routes=[v2, *others])
+    """`POST /api/v2/spans` (JSON and protobuf) and `/api/v1/spans` (JSON). `others` are what else is on its port."""
+    v2 = {_JSON: zipkin.decode, "": zipkin.decode, _PROTOBUF: decode_protobuf}
+    v1 = {_JSON: decode_v1, "": decode_v1}
+    return Starlette(
+        routes=[_plain("/api/v2/spans", intake, v2), _plain("/api/v1/spans", intake, v1), *others],
+    )
 
 
 def jaeger_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:

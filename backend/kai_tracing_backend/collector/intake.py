@@ -10,6 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 MAX_BODY = 64 << 20
 """Bytes of a request after decompression (OTLP, "OTLP/HTTP Request"), and before it."""
 
+_DECODERS = 2  # at once: more would not be faster, and hold more memory
 _MAX_HELD = 512 << 20  # of all requests together
 
 Decoded: TypeAlias = "tuple[SpanColumns, Accepted]"
@@ -38,6 +40,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._held = 0
+        self._decoding = CapacityLimiter(_DECODERS)
 
     async def store(self, request: Request, decode: Decode) -> Accepted:
         """Read, decode and store for the request's tenant; returns when the spans are durable.
@@ -71,7 +74,7 @@ class Intake:
             RefusedError: nothing was stored; also for a ValueError of `decode`.
         """
         try:
-            columns, accepted = await run_in_threadpool(decode)
+            columns, accepted = await to_thread.run_sync(decode, limiter=self._decoding)
         except ValueError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
         accepted.valid = len(columns)

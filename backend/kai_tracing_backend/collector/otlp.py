@@ -5,14 +5,19 @@ Each function takes what it can: a span that is not valid is left out and counte
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from kai_tracing_backend.collector.documents import load
 from kai_tracing_backend.collector.validation import (
+    MAX_ATTRIBUTES,
+    MAX_EVENTS,
+    MAX_LINKS,
+    MAX_TEXT,
     UNKNOWN_SERVICE,
     Accepted,
     check_attributes,
@@ -21,6 +26,7 @@ from kai_tracing_backend.collector.validation import (
     check_too_many,
     weight,
 )
+from kai_tracing_backend.collector.wire import Budget, field, fields
 from kai_tracing_backend.columns import SpanColumns, dump_events, dump_links, dump_resource, dump_scope
 from kai_tracing_backend.model import Scope, SpanEvent, SpanLink
 from kai_tracing_backend.values import MAX_DEPTH, Value, attributes_from_otlp, integer, text
@@ -30,6 +36,19 @@ __all__ = ["decode_json", "decode_protobuf"]
 _UINT32 = (1 << 32) - 1
 _FLAGS = (1 << 10) - 1  # of OTLP; the others are reserved
 _UINT64 = (1 << 64) - 1
+
+# Fields of trace.proto and trace_service.proto.
+_RESOURCE_SPANS = 1
+_SCOPE_SPANS = 2
+_SPANS = 2
+_ATTRIBUTES = 9
+_MOST = {_ATTRIBUTES: (MAX_ATTRIBUTES, "attributes"), 11: (MAX_EVENTS, "events"), 13: (MAX_LINKS, "links")}
+_LARGE = MAX_TEXT + 10_000
+_MAX_SPAN = 8 << 20  # bytes
+
+
+class _UnreadableError(ValueError):
+    """What is no protobuf, or has text that is not UTF-8."""
 
 
 def _service(resource: Mapping[str, Value]) -> str:
@@ -46,28 +65,67 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
     Raises:
         ValueError: it is none: broken, nested too deeply, or with text that is not UTF-8.
     """
-    try:
-        request = ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise ValueError(f"not an ExportTraceServiceRequest in protobuf: {error}") from error
-    columns, accepted = SpanColumns(), Accepted()
-    for of_resource in request.resource_spans:
+    columns, accepted, budget = SpanColumns(), Accepted(), Budget()
+    unreadable = 0
+    for of_resource in _parts(memoryview(body), _RESOURCE_SPANS, budget):
+        scopes = list(_parts(of_resource, _SCOPE_SPANS, budget))
         try:
-            resource = _attributes(of_resource.resource.attributes)
+            shell = _parsed(ResourceSpans, of_resource, without=_SCOPE_SPANS)
+            resource = _attributes(shell.resource.attributes)
             check_attributes(resource)
-            resource_text = dump_resource(resource, of_resource.schema_url)
-            scopes = [(_scope(of_scope), of_scope.spans) for of_scope in of_resource.scope_spans]
+            resource_text = dump_resource(resource, shell.schema_url)
+            texts = [_scope(_parsed(ScopeSpans, of_scope, without=_SPANS)) for of_scope in scopes]
         except ValueError as error:
-            accepted.reject(f"resource or scope: {error}", sum(len(of.spans) for of in of_resource.scope_spans))
+            accepted.reject(f"resource or scope: {error}", sum(1 for of in scopes for _ in _parts(of, _SPANS, budget)))
             continue
-        for scope_text, spans in scopes:
+        for scope_text, of_scope in zip(texts, scopes, strict=True):
             columns.origin(_service(resource), resource_text, scope_text)
-            for span in spans:
+            for span in _parts(of_scope, _SPANS, budget):
                 try:
-                    _add(columns, span)
+                    _add(columns, _parsed(Span, span))
                 except ValueError as error:
+                    unreadable += isinstance(error, _UnreadableError)
                     accepted.reject(error)
+    if unreadable and unreadable == accepted.rejected and not len(columns):
+        raise ValueError(accepted.message)  # no partial success: none of it is what it should be
     return columns, accepted
+
+
+def _parts(message: memoryview, number: int, budget: Budget) -> Iterator[memoryview]:
+    """The messages in a repeated field."""
+    for found, part in fields(message):
+        budget.spend()
+        if found == number:
+            yield part
+
+
+def _parsed(kind: Any, message: memoryview, without: int | None = None) -> Any:
+    """A message of this kind; without the field that is walked through by itself."""
+    if without is None:
+        if len(message) > _LARGE:
+            _check_large(message)
+        body = bytes(message)
+    else:
+        body = b"".join(field(number, part) for number, part in fields(message) if number != without)
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise _UnreadableError(f"{kind.DESCRIPTOR.name} is not protobuf: {error}") from error
+
+
+def _check_large(span: memoryview) -> None:
+    """What a large span has too much of, before it is parsed."""
+    found: Counter[int] = Counter()
+    for number, part in fields(span):
+        found[number] += 1
+        if number == _ATTRIBUTES and len(part) > _LARGE:
+            key = next((bytes(text) for inner, text in fields(part) if inner == 1), b"").decode(errors="replace")
+            raise ValueError(f"the attribute {key[:100]!r} is longer than {MAX_TEXT}")
+    for number, (highest, what) in _MOST.items():
+        if found[number] > highest:
+            raise ValueError(f"{found[number]} {what} are more than {highest}")
+    if len(span) > _MAX_SPAN:
+        raise ValueError(f"a span of {len(span)} bytes is larger than {_MAX_SPAN}")
 
 
 def _scope(of_scope: Any) -> str:
@@ -170,10 +228,7 @@ def decode_json(body: bytes) -> tuple[SpanColumns, Accepted]:
     Raises:
         ValueError: it is not JSON, or not of that shape.
     """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
+    document = load(body)
     columns, accepted = SpanColumns(), Accepted()
     for of_resource in _objects(document, "resourceSpans"):
         scopes = list(_objects(of_resource, "scopeSpans"))

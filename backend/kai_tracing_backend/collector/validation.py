@@ -10,7 +10,19 @@ from kai_tracing_backend.values import Value
 from kai_tracing_core.processing.tags import ADJUSTED_COUNT
 from kai_tracing_core.sampling.threshold import known_count
 
-__all__ = ["UNKNOWN_SERVICE", "Accepted", "check_attributes", "check_ids", "check_times", "check_too_many", "weight"]
+__all__ = [
+    "MAX_ATTRIBUTES",
+    "MAX_EVENTS",
+    "MAX_LINKS",
+    "MAX_TEXT",
+    "UNKNOWN_SERVICE",
+    "Accepted",
+    "check_attributes",
+    "check_ids",
+    "check_times",
+    "check_too_many",
+    "weight",
+]
 
 UNKNOWN_SERVICE = "unknown_service"
 """What a resource without `service.name` is called (resource semantic conventions)."""

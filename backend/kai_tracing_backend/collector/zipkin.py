@@ -7,10 +7,10 @@ become events; an `error` tag, even an empty one, is a status.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from kai_tracing_backend.collector.documents import load
 from kai_tracing_backend.collector.validation import (
     UNKNOWN_SERVICE,
     Accepted,
@@ -24,7 +24,7 @@ from kai_tracing_backend.columns import SHARED, SpanColumns, dump_events, dump_r
 from kai_tracing_backend.model import Scope, SpanEvent
 from kai_tracing_backend.values import Value, integer, text
 
-__all__ = ["decode"]
+__all__ = ["add", "decode", "load_list"]
 
 _KINDS = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _STATUSES = {"OK": 1, "ERROR": 2}
@@ -38,24 +38,27 @@ def decode(body: bytes) -> tuple[SpanColumns, Accepted]:
     Raises:
         ValueError: it is not a list in JSON.
     """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
-    if not isinstance(document, list):
-        raise ValueError("a list of spans is expected")
     columns, accepted = SpanColumns(), Accepted()
-    for span in document:
+    for span in load_list(body):
         try:
             if not isinstance(span, Mapping):
                 raise ValueError("a span must be an object")  # noqa: TRY301 - counted like any other fault
-            _add(columns, span)
+            add(columns, span)
         except ValueError as error:
             accepted.reject(error)
     return columns, accepted
 
 
-def _add(columns: SpanColumns, span: Mapping[str, Any]) -> None:
+def load_list(body: bytes) -> list[Any]:
+    """The list in JSON that a body is. Raises ValueError where it is none."""
+    document = load(body)
+    if not isinstance(document, list):
+        raise ValueError("a list of spans is expected")
+    return document
+
+
+def add(columns: SpanColumns, span: Mapping[str, Any]) -> None:
+    """Add one span as version 2's JSON has it. Raises ValueError where it is not valid."""
     trace_id, span_id, parent_id = _id(span, "traceId", 16), _id(span, "id", 8), _id(span, "parentId", 8)
     check_ids(trace_id, span_id, parent_id)
     start = _microseconds(span, "timestamp") * 1_000

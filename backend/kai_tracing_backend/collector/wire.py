@@ -1,0 +1,80 @@
+"""Protobuf's wire format as far as it takes to give the runtime one span at a time (protobuf.dev, "Encoding").
+
+A message of 64 MiB may consist of 32 million empty ones, each of which the runtime makes an object of some hundred
+bytes. So nobody parses a whole request: it is walked through, and each span is parsed and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["Budget", "field", "fields"]
+
+MAX_ITEMS = 1_000_000
+
+
+class Budget:
+    """How many parts a request may still have."""
+
+    def __init__(self, items: int = MAX_ITEMS) -> None:
+        self._left = self._items = items
+
+    def spend(self) -> None:
+        """One more part. Raises ValueError where it is one too many."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"the request has more than {self._items} spans, scopes and resources")
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The numbers of the fields that have a length, with their bytes; fields of numbers are passed over.
+
+    Raises:
+        ValueError: it is no message, or is cut off.
+    """
+    position, end = 0, len(message)
+    while position < end:
+        tag, position = _varint(message, position)
+        kind = tag & 7
+        if kind == 2:
+            size, position = _varint(message, position)
+            if position + size > end:
+                raise ValueError("not protobuf: it is cut off")
+            yield tag >> 3, message[position : position + size]
+            position += size
+        elif kind == 0:
+            _, position = _varint(message, position)
+        elif kind in (1, 5):
+            position += 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"not protobuf: there is no wire type {kind}")
+    if position > end:
+        raise ValueError("not protobuf: it is cut off")
+
+
+def field(number: int, content: memoryview) -> bytes:
+    """A field with a length, written again."""
+    return _written(number << 3 | 2) + _written(len(content)) + bytes(content)
+
+
+def _written(value: int) -> bytes:
+    groups = bytearray()
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    try:
+        while (byte := message[position]) > 127:
+            value |= (byte & 127) << shift
+            shift += 7
+            position += 1
+            if shift > 63:
+                raise ValueError("not protobuf: a number has more than 64 bits")
+    except IndexError as error:
+        raise ValueError("not protobuf: it is cut off") from error
+    return value | byte << shift, position + 1
