@@ -217,10 +217,10 @@ def serving(folder: Path, **changes: Any) -> Iterator[Backend]:
 
 
 def test_one_service_is_asked_for(tmp_path: Path) -> None:
-    """Without a setting everything is kept; a missing, empty or repeated service is 400; both paths answer."""
+    """Without a setting everything is kept; a missing, empty or repeated service is 400; on 5778 and 14268."""
     with serving(tmp_path) as backend:
-        port = backend.settings.sampling_port
-        for path in ("/sampling", "/api/sampling"):
+        agent, collector = backend.settings.sampling_port, backend.settings.jaeger_http_port
+        for port, path in ((agent, "/sampling"), (agent, "/api/sampling"), (collector, "/api/sampling")):
             answer = ask(port, f"{path}?service=a%20b")
             assert answer.json == {"strategyType": "PROBABILISTIC", "probabilisticSampling": {"samplingRate": 1.0}}
             for wrong in ("", "?service=", "?service=a&service=b", "?services=a"):
