@@ -9,6 +9,8 @@ from kai_tracing_backend.sketch import quantile
 from kai_tracing_backend.values import Value
 
 __all__ = [
+    "AttributeKey",
+    "AttributeValue",
     "Edge",
     "FoundTrace",
     "MatchedSpan",
@@ -151,6 +153,24 @@ class SearchPage:
 
     traces: Sequence[FoundTrace]
     cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class AttributeKey:
+    """An attribute's name. `scope` is span or resource, `type` string, int, double, bool or other; on so many spans."""
+
+    key: str
+    scope: str
+    type: str
+    spans: int
+
+
+@dataclass(frozen=True)
+class AttributeValue:
+    """A value of an attribute; on so many spans."""
+
+    value: Value
+    spans: int
 
 
 @dataclass(frozen=True)

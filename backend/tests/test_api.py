@@ -195,6 +195,18 @@ def test_lists_come_in_pages(backend: Backend) -> None:
         assert (refused.status, refused.json["parameter"]) == (400, "cursor")
 
 
+def test_attributes_to_choose_from(backend: Backend) -> None:
+    """Keys with scope, type and count, values as OTLP has them, both by how they begin."""
+    (found,) = get(backend, "attributes", **around(prefix="db.")).json["attributes"]
+    assert found == {"key": "db.system", "scope": "span", "type": "string", "spans": 1}
+    values = get(backend, "attributes/service.name/values", **around(scope="resource", prefix="s")).json
+    assert values["values"] == [
+        {"value": {"stringValue": "shop"}, "spans": 3},
+        {"value": {"stringValue": "stock"}, "spans": 1},
+    ]
+    assert get(backend, "attributes", **around(limit=1)).json["attributes"][0]["key"] == "service.name"
+
+
 def test_dependencies_of_a_window(backend: Backend) -> None:
     """Calls, what they stand for, and errors."""
     edge = {"parent": "shop", "child": "stock", "calls": 1, "adjustedCalls": 4.0, "errors": 1}

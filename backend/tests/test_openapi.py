@@ -69,6 +69,9 @@ def test_every_operation_is_described(backend: Backend) -> None:
     document = ask(backend.settings.api_port, "/api/v1/openapi.json").json
     assert document == _DOCUMENT
     assert len(document["paths"]) > 8
+    assert all(
+        status.isdecimal() for one in document["paths"].values() for way in one.values() for status in way["responses"]
+    )
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation.get("description"), f"{method} {path}"

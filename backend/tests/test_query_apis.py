@@ -107,6 +107,14 @@ def test_zipkin_lists_and_traces(backend: Backend) -> None:
         assert "version" in ask(port, "/info").json["zipkin"]
 
 
+def test_zipkin_completes(backend: Backend) -> None:
+    """Keys of tags, and the values of one as text."""
+    assert {"http.status_code", "cached", "note"} <= set(get(backend, "/api/v2/autocompleteKeys").json)
+    assert get(backend, "/api/v2/autocompleteValues", key="http.status_code").json == ["500"]
+    assert get(backend, "/api/v2/autocompleteValues", key="cached").json == ["false"]
+    assert get(backend, "/api/v2/autocompleteValues").status == 400
+
+
 @pytest.mark.parametrize(
     ("path", "status", "said"),
     [
@@ -321,3 +329,25 @@ def test_tempo_searches(backend: Backend) -> None:
         assert get(backend, "/api/search", **wrong).status == 400
     assert get(backend, "/api/echo").body == b"echo"
     assert json.loads(get(backend, "/api/status/buildinfo").body)["version"]
+
+
+def test_tempo_completes(backend: Backend) -> None:
+    """Tags by scope, and their values with types, as Grafana's query editor asks."""
+    scopes = {one["name"]: one["tags"] for one in get(backend, "/api/v2/search/tags").json["scopes"]}
+    assert "http.status_code" in scopes["span"]
+    assert scopes["resource"] == ["service.name"]
+    assert "rootServiceName" in scopes["intrinsic"]
+    (only,) = get(backend, "/api/v2/search/tags", scope="resource").json["scopes"]
+    assert only["name"] == "resource"
+    assert "note" in get(backend, "/api/search/tags").json["tagNames"]
+
+    def values(tag: str) -> list[tuple[str, str]]:
+        found = get(backend, f"/api/v2/search/tag/{tag}/values").json["tagValues"]
+        return sorted((one["type"], one["value"]) for one in found)
+
+    services = [("string", "Shop"), ("string", "stock")]
+    assert values("resource.service.name") == values(".service.name") == values("rootServiceName") == services
+    assert values("span.http.status_code") == [("int", "500")]
+    assert ("string", "GET /cart") in values("name")
+    assert ("keyword", "error") in values("status")
+    assert get(backend, "/api/search/tag/service.name/values").json["tagValues"] == ["Shop", "stock"]

@@ -14,7 +14,16 @@ from starlette.exceptions import HTTPException
 
 from kai_tracing_backend.api import health, jaeger, jaeger_v3, tempo, zipkin
 from kai_tracing_backend.api.errors import KNOWN, problem_of
-from kai_tracing_backend.api.v1 import archive, catalog, rates, retention, search, traces, verdicts
+from kai_tracing_backend.api.v1 import (
+    archive,
+    attributes,
+    catalog,
+    rates,
+    retention,
+    search,
+    traces,
+    verdicts,
+)
 
 __all__ = ["api_app"]
 
@@ -24,6 +33,7 @@ _ROUTERS = (
     search.router,
     search.validation,
     catalog.router,
+    attributes.router,
     rates.router,
     retention.router,
     archive.router,

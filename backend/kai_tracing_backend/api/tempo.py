@@ -24,8 +24,10 @@ from kai_tracing_backend.formats.otlp import attribute_list, traces_message
 from kai_tracing_backend.language.building import all_of, compare
 from kai_tracing_backend.language.nodes import Condition, TraceQuery
 from kai_tracing_backend.language.parser import parse
+from kai_tracing_backend.language.vocabulary import ALIASES, INTRINSICS
 from kai_tracing_backend.model import FoundTrace, MatchedSpan, SpanSet, StoredSpan
 from kai_tracing_backend.tenants import tenant_of
+from kai_tracing_backend.values import plain
 
 __all__ = ["is_meant", "routes", "trace"]
 
@@ -33,6 +35,13 @@ _SECOND = 1_000_000_000
 _HOUR = 3_600 * _SECOND
 _PROTOBUF = "application/protobuf"
 _MAX_SPANS_PER_SET = 100
+_TYPES = {str: "string", int: "int", float: "float", bool: "bool"}
+_MAX_NAMES = 10_000
+_INTRINSICS = ("duration", "kind", "name", "rootName", "rootServiceName", "status", "statusMessage", "traceDuration")
+_KEYWORDS: dict[str, tuple[str, ...]] = {
+    "status": ("error", "ok", "unset"),
+    "kind": ("client", "consumer", "internal", "producer", "server", "unspecified"),
+}
 _PAIR = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))(?:\s+|$)')
 
 
@@ -87,11 +96,76 @@ def search(request: Request) -> Response:
     return JSONResponse({"traces": [_found(one) for one in page.traces], "metrics": {}})
 
 
+@endpoint
+def tags(request: Request) -> Response:
+    """`/api/search/tags`: the names of attributes."""
+    return JSONResponse({"tagNames": sorted({key for _, key in _keys(request)}), "metrics": {}})
+
+
+@endpoint
+def tags_v2(request: Request) -> Response:
+    """`/api/v2/search/tags`: the names of attributes by scope."""
+    scopes: dict[str, set[str]] = {}
+    for scope, key in _keys(request):
+        scopes.setdefault(scope, set()).add(key)
+    answer = [{"name": scope, "tags": sorted(keys)} for scope, keys in scopes.items()]
+    return JSONResponse({"scopes": answer, "metrics": {}})
+
+
+@endpoint
+def tag_values(request: Request) -> Response:
+    """`/api/search/tag/{tag}/values`: the values of an attribute as text."""
+    return JSONResponse({"tagValues": [one["value"] for one in _values(request)], "metrics": {}})
+
+
+@endpoint
+def tag_values_v2(request: Request) -> Response:
+    """`/api/v2/search/tag/{tag}/values`: the values of an attribute with their types."""
+    return JSONResponse({"tagValues": _values(request), "metrics": {}})
+
+
 def _spans(request: Request) -> list[StoredSpan]:
     spans = tenant_of(request).store.trace(normal_id("traceID", request.path_params["trace_id"]))
     if not spans:
         raise NotFoundError("trace not found")
     return spans
+
+
+def _keys(request: Request) -> Iterator[tuple[str, str]]:
+    """The attributes with their scopes, and what every span has."""
+    wanted = request.query_params.get("scope") or "all"
+    start, end = _window(request)
+    for one in tenant_of(request).store.attribute_keys(start, end, limit=_MAX_NAMES):
+        if wanted in ("all", "none", one.scope):
+            yield one.scope, one.key
+    if wanted in ("all", "none", "intrinsic"):
+        for name in _INTRINSICS:
+            yield "intrinsic", name
+
+
+def _values(request: Request) -> list[dict[str, str]]:
+    """The values of the path's tag: `.key`, `span.key`, `resource.key`, or what every span has."""
+    scope, name = _tag(request.path_params["tag"])
+    if scope == "intrinsic" and name in _KEYWORDS:
+        return [{"type": "keyword", "value": word} for word in _KEYWORDS[name]]
+    if name == "rootServiceName" and scope == "intrinsic":
+        scope, name = "resource", "service.name"
+    if name == "rootName" and scope == "intrinsic":
+        name = "name"
+    start, end = _window(request)
+    found = tenant_of(request).store.attribute_values(name, start, end, scope=scope, limit=_MAX_NAMES)
+    return [{"type": _TYPES.get(type(one.value), "string"), "value": plain(one.value)} for one in found]
+
+
+def _tag(said: str) -> tuple[str, str]:
+    """Scope and name of a tag."""
+    for scope in ("span", "resource"):
+        if said.startswith(f"{scope}."):
+            return scope, said[len(scope) + 1 :]
+    plain_name = ALIASES.get(said, said)
+    if plain_name in INTRINSICS:
+        return "intrinsic", plain_name
+    return "", said.removeprefix(".")
 
 
 def _varint(value: int) -> bytes:
@@ -192,4 +266,8 @@ def routes() -> list[Route]:
         Route("/api/status/buildinfo", build_info),
         Route("/api/v2/traces/{trace_id}", trace_v2),
         Route("/api/search", search),
+        Route("/api/search/tags", tags),
+        Route("/api/search/tag/{tag:path}/values", tag_values),
+        Route("/api/v2/search/tags", tags_v2),
+        Route("/api/v2/search/tag/{tag:path}/values", tag_values_v2),
     ]

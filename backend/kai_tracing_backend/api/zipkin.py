@@ -22,6 +22,7 @@ from kai_tracing_backend.language.building import any_of, attribute, compare
 from kai_tracing_backend.language.nodes import And, Condition, Filter, SpansetOperation, TraceQuery
 from kai_tracing_backend.storage.contract import SpanStore
 from kai_tracing_backend.tenants import tenant_of
+from kai_tracing_backend.values import plain
 
 __all__ = ["routes"]
 
@@ -30,6 +31,7 @@ _MICROSECOND = 1_000
 _LAST = ENDLESS // _MILLISECOND
 _MAX_CONDITIONS = 100
 _MAX_IDS = 1_000
+_MAX_NAMES = 10_000
 _LENS = {
     "environment": "",
     "queryLimit": 10,
@@ -117,6 +119,22 @@ def dependencies(request: Request) -> Response:
             for edge in edges
         ]
     )
+
+
+@endpoint
+def autocomplete_keys(request: Request) -> Response:
+    """`autocompleteKeys`: the tags that there are, of the last day."""
+    now = time.time_ns()
+    found = tenant_of(request).store.attribute_keys(now - DAY, now, limit=_MAX_NAMES)
+    return JSONResponse(sorted({one.key for one in found}))
+
+
+@endpoint
+def autocomplete_values(request: Request) -> Response:
+    """`autocompleteValues?key`: the values of a tag, of the last day."""
+    now = time.time_ns()
+    found = tenant_of(request).store.attribute_values(_required(request, "key"), now - DAY, now, limit=_MAX_NAMES)
+    return JSONResponse(sorted({plain(one.value) for one in found}))
 
 
 def config(request: Request) -> Response:
@@ -230,6 +248,8 @@ _PATHS: dict[str, Any] = {
     "trace/{trace_id}": trace,
     "traceMany": trace_many,
     "dependencies": dependencies,
+    "autocompleteKeys": autocomplete_keys,
+    "autocompleteValues": autocomplete_values,
 }
 
 

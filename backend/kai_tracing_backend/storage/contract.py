@@ -9,7 +9,15 @@ from typing import Protocol
 import pyarrow as pa
 
 from kai_tracing_backend.language.nodes import TraceQuery
-from kai_tracing_backend.model import Edge, Operation, Rate, SearchPage, StoredSpan
+from kai_tracing_backend.model import (
+    AttributeKey,
+    AttributeValue,
+    Edge,
+    Operation,
+    Rate,
+    SearchPage,
+    StoredSpan,
+)
 from kai_tracing_backend.storage.forgetting import Retention
 
 __all__ = [
@@ -106,6 +114,18 @@ class SpanStore(Protocol):
 
         Raises:
             ValueError: the cursor is none of ours.
+        """
+
+    def attribute_keys(self, start: int, end: int, *, limit: int = 1_000) -> list[AttributeKey]:
+        """The attributes that spans of the window and their resources have, the most frequent first."""
+
+    def attribute_values(
+        self, key: str, start: int, end: int, *, scope: str = "", prefix: str = "", limit: int = 1_000
+    ) -> list[AttributeValue]:
+        """The values of an attribute in the window whose text begins with `prefix`, the most frequent first.
+
+        `scope` is span, resource, or both where it is empty; with "intrinsic" the key is `name` or `statusMessage`.
+        Of arrays, maps and bytes there are none but in resources.
         """
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:

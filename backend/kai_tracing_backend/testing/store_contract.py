@@ -158,6 +158,38 @@ class SpanStoreContract(OpenedStore):
         with pytest.raises(ValueError, match=r"."):
             store.traces(["1", "x"])
 
+    def test_attributes_to_choose_from(self, store: SpanStore) -> None:
+        """Keys by scope and type, values of any type, the most frequent first, of the window alone, over days."""
+        store.write(
+            batch(
+                span(1, attributes={"http.route": "/a", "n": 1, "odd": [1]}),
+                span(2, attributes={"http.route": "/b", "n": 1}, service="b"),
+                span(3, attributes={"http.route": "/b", "n": "1", "yes": True}, at=NOON + DAY, name="other"),
+                span(4, attributes={"later": 1.5}, at=NOON + 3 * DAY),
+            )
+        )
+        window = (NOON, NOON + 2 * DAY)
+        keys = {(one.scope, one.key, one.type): one.spans for one in store.attribute_keys(*window)}
+        assert keys == {
+            ("span", "http.route", "string"): 3,
+            ("resource", "service.name", "string"): 3,
+            ("span", "n", "int"): 2,
+            ("span", "n", "string"): 1,
+            ("span", "odd", "other"): 1,
+            ("span", "yes", "bool"): 1,
+        }
+        assert [one.key for one in store.attribute_keys(*window, limit=1)] == ["service.name"]
+        routes = [(one.value, one.spans) for one in store.attribute_values("http.route", *window)]
+        assert routes == [("/b", 2), ("/a", 1)]
+        numbers = [(one.value, one.spans) for one in store.attribute_values("n", *window)]
+        assert numbers == [(1, 2), ("1", 1)]
+        services = store.attribute_values("service.name", *window, scope="resource", prefix="a")
+        assert [(one.value, one.spans) for one in services] == [("a", 2)]
+        assert store.attribute_values("service.name", *window, scope="span") == []
+        names = store.attribute_values("name", *window, scope="intrinsic")
+        assert [(one.value, one.spans) for one in names] == [("op", 2), ("other", 1)]
+        assert store.attribute_values("later", *window) == []
+
     def test_trace_ids_by_how_they_begin(self, store: SpanStore) -> None:
         """By any number of digits, over days, each once, in order, and no more than are wanted."""
         ids = ["0af7" + "0" * 28, "0af7651916cd43dd8448eb211c80319c", "0af7651916cd43dd9448eb211c80319c", "b" * 32]

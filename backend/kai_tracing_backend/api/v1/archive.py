@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -24,8 +23,8 @@ __all__ = ["router"]
 router = router_of("archive", limited=False)
 
 _ABSENT: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.NOT_FOUND: {"model": Failure, "description": "It is not in the archive."},
-    HTTPStatus.UNPROCESSABLE_ENTITY: {"model": Failure, "description": "The days have too many spans to be asked."},
+    404: {"model": Failure, "description": "It is not in the archive."},
+    422: {"model": Failure, "description": "The days have too many spans to be asked."},
 }
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 __all__ = [
+    "AttributeKeys",
+    "AttributeValues",
     "SpanKind",
     "SpanStatus",
     "Candidates",
@@ -236,6 +238,35 @@ class Operations(_Answer):
 
     operations: list[Operation]
     cursor: Cursor
+
+
+class AttributeKey(_Answer):
+    """An attribute's name, where it stands, of which type it is, and on how many spans it was seen."""
+
+    key: str
+    scope: Literal["span", "resource"]
+    type: Literal["string", "int", "double", "bool", "other"]
+    spans: int
+
+
+class AttributeKeys(_Answer):
+    """Attributes, the most frequent first."""
+
+    attributes: list[AttributeKey]
+
+
+class AttributeValue(_Answer):
+    """A value of an attribute, and on how many spans it was seen."""
+
+    value: dict[str, Any] = Field(examples=[{"stringValue": "GET"}])
+    spans: int
+
+
+class AttributeValues(_Answer):
+    """Values of an attribute, the most frequent first."""
+
+    key: str
+    values: list[AttributeValue]
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------

@@ -24,10 +24,10 @@ __all__ = ["Keeping", "keep_time", "router"]
 router = router_of("retention", limited=False)
 
 _CONFLICT: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.CONFLICT: {"model": Failure, "description": "There is no such plan any more, or a sweep is running."}
+    409: {"model": Failure, "description": "There is no such plan any more, or a sweep is running."}
 }
 _NO_PIN: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.NOT_FOUND: {"model": Failure, "description": "The trace is not there, or not pinned."}
+    404: {"model": Failure, "description": "The trace is not there, or not pinned."}
 }
 
 

@@ -41,8 +41,8 @@ SpanIdPath = Annotated[
     ),
 ]
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.MULTIPLE_CHOICES: {"model": Candidates, "description": "Several traces have ids that begin so."},
-    HTTPStatus.NOT_FOUND: {"model": Failure, "description": "There is no such trace or span."},
+    300: {"model": Candidates, "description": "Several traces have ids that begin so."},
+    404: {"model": Failure, "description": "There is no such trace or span."},
 }
 
 

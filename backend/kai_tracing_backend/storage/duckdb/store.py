@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from kai_tracing_backend.columns import SHARED, to_span
 from kai_tracing_backend.language.nodes import TraceQuery
-from kai_tracing_backend.model import Edge, Operation, Rate, SearchPage, StoredSpan
+from kai_tracing_backend.model import AttributeKey, AttributeValue, Edge, Operation, Rate, SearchPage, StoredSpan
 from kai_tracing_backend.sketch import LN_GAMMA
+from kai_tracing_backend.storage.duckdb.attributes import attribute_keys, attribute_values
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
 from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH, Reading, fetch, fetch_named, first_moment
 from kai_tracing_backend.storage.duckdb.retention import DuckDBRetention
@@ -186,6 +187,16 @@ class DuckDBStore:
     ) -> SearchPage:
         """Traces, newest first; see `SpanStore.search`."""
         return search(self._reading, query, start, end, limit, cursor, spans_per_set)
+
+    def attribute_keys(self, start: int, end: int, *, limit: int = 1_000) -> list[AttributeKey]:
+        """The attributes that there are; see `SpanStore.attribute_keys`."""
+        return attribute_keys(self._reading, start, end, limit)
+
+    def attribute_values(
+        self, key: str, start: int, end: int, *, scope: str = "", prefix: str = "", limit: int = 1_000
+    ) -> list[AttributeValue]:
+        """The values of an attribute; see `SpanStore.attribute_values`."""
+        return attribute_values(self._reading, key, start, end, scope, prefix, limit)
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:
         """The services; see `SpanStore.services`."""

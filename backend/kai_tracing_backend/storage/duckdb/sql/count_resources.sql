@@ -1,0 +1,3 @@
+SELECT text, spans
+FROM (SELECT resource, count(*) AS spans FROM spans WHERE start_time >= $start AND start_time < $end GROUP BY resource)
+JOIN resources ON resources.id = resource
