@@ -298,11 +298,13 @@ class TestStalls:
 
     @staticmethod
     def block(step: Any = None) -> None:
-        """Block the loop until it was seen, and for as long as is a stall."""
+        """Block the loop until it was seen, and for longer than the step took until here: it is the span's stall."""
         step = current_step()
         assert step is not None
-        deadline = time.monotonic() + 30
-        while step.blocking_stack() is None and time.monotonic() < deadline:
+        began = time.perf_counter()
+        before = began - step.started
+        while step.blocking_stack() is None or time.perf_counter() - began < 1.1 * before:
+            assert time.perf_counter() - began < 30
             time.sleep(0.01)
 
     def test_innermost_span(self, stalling: TracingService) -> None:
