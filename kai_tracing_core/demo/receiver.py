@@ -66,6 +66,11 @@ class SpanReceiver:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
+    def settings(self) -> dict[str, str]:
+        """The environment of those that send to it."""
+        return {"TRACING_TYPE": "zipkin", "TRACING_ZIPKIN__ENDPOINT": self.endpoint}
+
+    @property
     def endpoint(self) -> str:
         """The URL to post spans to."""
         return f"http://127.0.0.1:{self._server.server_port}/api/v2/spans"

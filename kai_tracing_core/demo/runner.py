@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from kai_tracing_core import initialize_tracing, tracing
+from kai_tracing_core.demo.backend import BackendError, TraceBackend, installed
 from kai_tracing_core.demo.http import CallFailed, call
 from kai_tracing_core.demo.receiver import ReceivedSpan, SpanReceiver
 from kai_tracing_core.demo.shop import SERVICES
@@ -32,6 +33,8 @@ FIXED_REQUESTS = 12
 _STOP_TIMEOUT = 15.0
 _TRACE_TIMEOUT = 20.0
 _PAUSE = 0.7
+_SEARCHED = 100  # traces that a search is asked for at the end
+_SENDERS = ("zipkin", "opentelemetry")  # the providers that the demo can send with by itself
 
 _LOOK = {
     "zipkin": "http://localhost:9411/zipkin, unless TRACING_ZIPKIN__ENDPOINT says otherwise",
@@ -60,31 +63,39 @@ JOURNEYS = (
 def run(requests: int | None = None, console: Console | None = None) -> int:
     """Run the demo; `requests` None goes on until Ctrl-C.
 
-    Without TRACING_TYPE the spans come back here and every trace is shown as a tree; with it they go to that
-    provider. Returns the exit code: 0 when every request was answered and every span arrived whole.
+    Without TRACING_TYPE every trace is shown as a tree: the spans go to a trace backend, where kai-tracing's is
+    installed, or come back here. With it they go to that provider. Returns the exit code: 0 when every request was
+    answered and every span arrived whole.
     """
     # Where nobody watches, the lines may be as long as they are.
     console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     chosen = os.environ.get("TRACING_TYPE")
-    if not chosen and "zipkin" not in entry_points(group="kai_tracing.providers").names:
+    provider = _provider()
+    if not chosen and provider is None:
         console.print('The demo sends its spans as Zipkin does: pip install "kai-tracing-core\\[zipkin]"', style="red")
         return 1
     problems: list[str] = []
     with ExitStack() as stack:
-        receiver = None if chosen else stack.enter_context(SpanReceiver())
-        stack.enter_context(_environment(receiver))
         try:
+            receiver = _receiver(stack, provider, console) if provider and not chosen else None
+            stack.enter_context(_environment(receiver))
             gateway = stack.enter_context(_shop(problems))
             console.print(f"A shop of {len(SERVICES)} services is open at {gateway}.")
-            console.print(_destination(chosen) + (" Ctrl-C closes it." if requests is None else ""), end="\n\n")
-            _send(gateway, requests, receiver, console, problems)
+            console.print(_destination(chosen, receiver), end="\n\n", markup=False)
+            if requests is None:
+                console.print("Ctrl-C closes it.", end="\n\n")
+            walked = _send(gateway, requests, receiver, console, problems)
+            if isinstance(receiver, TraceBackend):
+                problems.extend(_not_found(receiver, walked))
         except KeyboardInterrupt:  # while the shop was opening
             pass
+        except BackendError as error:
+            problems.append(str(error))
         if requests is None:
             console.print("Closing the shop.")
-        provider = tracing.provider
+        shopper = tracing.provider
         tracing.shutdown(5.0)
-        _count_losses("shopper", asdict(provider.stats()), problems)
+        _count_losses("shopper", asdict(shopper.stats()), problems)
     for problem in problems:
         console.print(problem, style="red", markup=False)
     if not problems:
@@ -96,22 +107,56 @@ def run(requests: int | None = None, console: Console | None = None) -> int:
     return 1 if problems else 0
 
 
-def _destination(chosen: str | None) -> str:
-    if not chosen:
+def _provider() -> str | None:
+    """The provider that the demo sends with by itself; without a backend to send to, only Zipkin's will do."""
+    there = entry_points(group="kai_tracing.providers").names
+    return next((name for name in (_SENDERS if installed() else _SENDERS[:1]) if name in there), None)
+
+
+def _receiver(stack: ExitStack, provider: str, console: Console) -> SpanReceiver | TraceBackend:
+    """What the spans are sent to: the trace backend if there is one, else what is just large enough."""
+    if not installed():
+        return stack.enter_context(SpanReceiver())
+    console.print("Starting the trace backend.")
+    return stack.enter_context(TraceBackend(provider))
+
+
+def _destination(chosen: str | None, receiver: SpanReceiver | TraceBackend | None) -> str:
+    if isinstance(receiver, TraceBackend):
+        commands = [
+            "tail                             traces as they come",
+            "search '{ status = error }'      those that failed",
+            "services                         rate, errors and durations",
+            "trace ID                         one of them",
+        ]
+        lines = [f"  kai-tracing {command}" for command in commands]
+        address = [f"  export TRACING_BACKEND_URL={receiver.url}"] if receiver.moved else []
+        return "\n".join(
+            [f"Its spans go to the trace backend at {receiver.url}. In another terminal:", *address, *lines]
+        )
+    if receiver is not None:
         return "Its spans come back to this terminal."
     look = f" Look at {_LOOK[chosen]}." if chosen in _LOOK else ""
     return f"Its spans go to TRACING_TYPE={chosen}.{look}"
 
 
+def _not_found(backend: TraceBackend, walked: Sequence[str]) -> Iterator[str]:
+    """Traces of the last requests that a search does not find, as problems."""
+    last = walked[-_SEARCHED:]
+    found = backend.search('{ resource.service.name = "shopper" }', len(last)) if last else []
+    for trace_id in sorted(set(last) - set(found)):
+        yield f"a search does not find the trace {trace_id}"
+
+
 @contextmanager
-def _environment(receiver: SpanReceiver | None) -> Iterator[None]:
+def _environment(receiver: SpanReceiver | TraceBackend | None) -> Iterator[None]:
     """The settings of all processes, this one's among them: the user's or, with our own receiver, none but ours."""
     before = dict(os.environ)
     if receiver is not None:
         for name in before:
             if name.upper().startswith(("TRACING_", "OTEL_")):
                 del os.environ[name]
-        os.environ.update(TRACING_TYPE="zipkin", TRACING_ZIPKIN__ENDPOINT=receiver.endpoint)
+        os.environ.update(receiver.settings)
     os.environ["TRACING_SERVICE_NAME"] = "shopper"
     os.environ.setdefault("TRACING_BATCH__DELAY", "0.2")
     try:
@@ -176,16 +221,19 @@ def _count_losses(name: str, stats: Mapping[str, Any], problems: list[str]) -> N
 def _send(
     gateway: str,
     requests: int | None,
-    receiver: SpanReceiver | None,
+    receiver: SpanReceiver | TraceBackend | None,
     console: Console,
     problems: list[str],
-) -> None:
+) -> list[str]:
+    """Send shoppers until `requests` are sent or Ctrl-C; gives the ids of their traces."""
+    walked: list[str] = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     display = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with _ctrl_c() as pressed, display as progress:
         task = progress.add_task("requests", total=requests)
         for journey in itertools.islice(itertools.cycle(JOURNEYS), requests):
             trace_id = _walk(journey, gateway, console, problems)
+            walked.append(trace_id)
             if receiver is not None:
                 _show(journey, trace_id, receiver, console, problems)
             progress.advance(task)
@@ -193,6 +241,7 @@ def _send(
                 time.sleep(_PAUSE)
             if pressed:
                 break
+    return walked
 
 
 @contextmanager
@@ -221,7 +270,9 @@ def _walk(journey: Journey, gateway: str, console: Console, problems: list[str])
     return span.trace_id
 
 
-def _show(journey: Journey, trace_id: str, receiver: SpanReceiver, console: Console, problems: list[str]) -> None:
+def _show(
+    journey: Journey, trace_id: str, receiver: SpanReceiver | TraceBackend, console: Console, problems: list[str]
+) -> None:
     """Wait for the trace and show it."""
 
     def whole(spans: Sequence[ReceivedSpan]) -> bool:

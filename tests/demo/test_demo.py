@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +77,10 @@ def run(environment: dict[str, str], **variables: str) -> subprocess.CompletedPr
 
 
 def test_unwatched_it_shows_whole_traces_and_ends(environment: dict[str, str]) -> None:
-    """A fixed number of requests, each a tree over several services with the error in it, and exit code 0."""
+    """A fixed number of requests, each a tree over several services with the error in it, and exit code 0.
+
+    They go to a trace backend, of which a search at the end must find each; it says what else to ask.
+    """
     done = run(environment, CI="true")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -84,7 +88,27 @@ def test_unwatched_it_shows_whole_traces_and_ends(environment: dict[str, str]) -
     assert done.stdout.count("── POST /buy") == 4
     assert "ConnectionError: the bank does not answer" in done.stdout
     assert "no span was lost" in done.stdout
+    assert re.search(r"trace backend at http://127\.0\.0\.1:\d+", done.stdout)
+    for command in ("tail", "search", "services", "trace"):
+        assert f"kai-tracing {command}" in done.stdout
     assert not processes(environment)
+
+
+def test_the_backend_is_there_while_the_demo_is(
+    watched: tuple[subprocess.Popen[bytes], int], environment: dict[str, str]
+) -> None:
+    """The commands that it names work in another terminal, and what they ask ends with the demo."""
+    process, terminal = watched
+    shown = read_until(terminal, b"fill the cart: answered")
+    found = re.search(rb"http://127\.0\.0\.1:\d+(?=\. In)", shown)
+    assert found is not None, shown
+    command = [*COMMAND[:-1], "search", "--url", found[0].decode()]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert "shopper: browse" in asked.stdout
+    process.send_signal(signal.SIGINT)
+    read_until(terminal, b"To see them")
+    assert process.wait(30) == 0
+    assert wait_until_gone(environment)
 
 
 def test_the_users_own_settings_do_not_reach_the_default(environment: dict[str, str]) -> None:
@@ -134,7 +158,7 @@ def test_no_service_outlives_a_demo_that_was_killed(
     """The services end by themselves when nobody is there to tell them."""
     process, terminal = watched
     read_until(terminal, b"browse: answered")
-    assert len(processes(environment)) == 6
+    assert len(processes(environment)) == 7  # the demo, five services and the backend
     process.kill()
     process.wait()
     assert wait_until_gone(environment)

@@ -1,7 +1,8 @@
-"""Try the installed wheels as the README tells a user to: `python smoke.py core|zipkin|all README.md`."""
+"""Try the installed wheels as the README tells a user to: `python smoke.py core|zipkin|backend|all README.md`."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 PROVIDERS = {
     "core": {"noop"},
     "zipkin": {"noop", "zipkin"},
+    "backend": {"noop", "opentelemetry"},
     "all": {"noop", "zipkin", "opentelemetry", "jaeger", "inmemory", "jsonlines"},
 }
 BIN = Path(sys.executable).parent
@@ -48,6 +50,28 @@ def need(text: str, output: str) -> None:
         sys.exit(f"{text!r} is not in the output:\n{output}")
 
 
+def backend(command: str) -> None:
+    """Serve, send and search, as the README says."""
+    url = "http://127.0.0.1:26686"
+    ports = [f"--{name}-port=0" for name in ("otlp-grpc", "zipkin", "jaeger-http", "jaeger-compact", "jaeger-binary")]
+    options = ["--api-port=26686", "--otlp-http-port=24318", "--sampling-port=0", *ports]
+    with subprocess.Popen([command, "serve", "--data=data", *options], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None or "listens on" not in process.stdout.readline():
+                sys.exit("kai-tracing serve does not begin")
+            sending = {"TRACING_TYPE": "opentelemetry", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:24318"}
+            run(sys.executable, "shop.py", TRACING_SERVICE_NAME="smoke", **sending)
+            query = '{ resource.service.name = "smoke" }'
+            found = json.loads(run(command, "search", query, "--json", "--limit", "1", "--url", url))
+            need("└ ", run(command, "trace", found["traceId"], "--url", url))
+            need("smoke", run(command, "services", "--url", url))
+            need("stored", run(command, "stats", "--url", url))
+        finally:
+            process.terminate()
+    if process.returncode:
+        sys.exit(f"kai-tracing serve ended with {process.returncode}")
+
+
 def main(environment: str, readme: Path) -> None:
     """Everything the README promises of this set of packages."""
     where = run(sys.executable, "-c", "import kai_tracing_core; print(kai_tracing_core.__file__)")
@@ -75,6 +99,9 @@ def main(environment: str, readme: Path) -> None:
         need("kai-tracing-core[zipkin]", run(command, "demo", expect=1))
         return
     need("no span was lost", run(command, "demo", CI="true"))
+    if environment == "backend":
+        backend(command)
+        return
     run(command, "doctor", expect=1, TRACING_TYPE="zipkin", **NOWHERE)
     if environment == "all":
         run(command, "doctor", TRACING_TYPE="inmemory")

@@ -22,10 +22,11 @@ install() { # ENVIRONMENT REQUIREMENT...
 }
 install core "kai-tracing-core @ $core"
 install zipkin "kai-tracing-core[zipkin] @ $core"
+install backend "kai-tracing-core[opentelemetry,backend] @ $core"
 install all "kai-tracing-core[all] @ $core" dist/kai_tracing_backend-*.whl dist/kai_tracing_jsonlines-*.whl
 
 cp tools/ci/smoke.py README.md "$place"
-for environment in core zipkin all; do
+for environment in core zipkin backend all; do
     echo "trying the wheels in an environment with: $environment"
     (cd "$place" && "$environment/bin/python" smoke.py "$environment" README.md)
 done
