@@ -60,6 +60,7 @@ _ZIPKIN = {
     "/api/v2/remoteServices": ("?serviceName={service}",),
     "/api/v2/traces": (f"?{MILLISECONDS}", f"?serviceName={{service}}&{MILLISECONDS}"),
     "/api/v2/traceMany": ("?traceIds={trace},{other}",),
+    "/api/v2/autocompleteValues": ("?key={key}",),
     "/api/v2/dependencies": (f"?{MILLISECONDS}",),
 }
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
@@ -87,6 +88,8 @@ CHANGES: Mapping[tuple[str, str], bytes] = {
     ("POST", "/api/v2/spans"): b"[]",
     ("POST", "/api/traces"): b"",
     ("POST", "/api/v1/query/validate"): b'{"q": "{ }"}',
+    ("POST", "/api/v1/sampling/decisions"): b"{}",
+    ("POST", "/api/v1/sampling/decisions/query"): b"{}",
     ("POST", "/api/v1/retention/plan"): b"{}",
     ("POST", "/api/v1/retention/apply"): b"{}",
     ("POST", "/api/v1/pins"): b'{"trace_id": "{trace}", "note": "{key}"}',
@@ -262,7 +265,7 @@ def asked(backend: Backend, endpoint: Endpoint, tenant: Tenant, names: Mapping[s
 
 def filled(path: str, names: Mapping[str, str]) -> str:
     """The path with a name for each of its parameters."""
-    kinds = {"id": "trace", "trace_id": "trace", "span_id": "span", "name": "service"}
+    kinds = {"id": "trace", "trace_id": "trace", "span_id": "span", "name": "service", "tag": "key"}
 
     def named(match: re.Match[str]) -> str:
         parameter = match[1].partition(":")[0]
