@@ -11,6 +11,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from kai_tracing_backend.access.binding import check_address, is_local
+from kai_tracing_backend.access.cors import CorsMiddleware, Origins
 from kai_tracing_backend.access.gate import Gate
 from kai_tracing_backend.access.guard import Guard
 from kai_tracing_backend.access.middleware import (
@@ -85,18 +86,18 @@ class Backend:
 
     def _listeners(self) -> Iterator[Listener]:
         """Everything that is not switched off."""
-        intake = Intake()
+        intake, origins = Intake(), Origins(self.settings.cors_origins)
         if port := self._port("api_port"):
             api = api_app()
             api.state.keeper = self.keeper
             yield self._http(port, self._limited(api), api_policy)
         if port := self._port("otlp_http_port"):
-            yield self._http(port, otlp_app(intake), receiver_policy, port.name, otlp_refusal)
+            yield self._http(port, otlp_app(intake), receiver_policy, port.name, otlp_refusal, origins)
         if port := self._port("otlp_grpc_port"):
             yield OtlpGrpcListener(port, intake, self._gate, self._tls)
         if port := self._port("zipkin_port"):
             app = self._limited(zipkin_app(intake, zipkin.routes()))
-            yield self._http(port, app, zipkin_policy, port.name)
+            yield self._http(port, app, zipkin_policy, port.name, origins=origins)
         if port := self._port("jaeger_http_port"):
             app = jaeger_app(intake, sampling_routes(self.strategies))
             yield self._http(port, app, receiver_policy, port.name)
@@ -127,9 +128,17 @@ class Backend:
         return Port(self.settings.host, number, name.removesuffix("_port"), title or name, setting) if number else None
 
     def _http(
-        self, port: Port, app: ASGIApp, policy: Policy, receiver: str | None = None, refusal: Refusal = refuse
+        self,
+        port: Port,
+        app: ASGIApp,
+        policy: Policy,
+        receiver: str | None = None,
+        refusal: Refusal = refuse,
+        origins: Origins | None = None,
     ) -> HttpListener:
-        guarded = AccessMiddleware(app, self._gate, policy, refusal)
+        guarded: ASGIApp = AccessMiddleware(app, self._gate, policy, refusal, origins)
+        if origins is not None:
+            guarded = CorsMiddleware(guarded, origins)
         metered: ASGIApp = Metered(guarded, self.metrics, receiver)
         if self.tracing is not None:
             metered = TracingMiddleware(metered, service=self.tracing, excluded=UNTRACED)

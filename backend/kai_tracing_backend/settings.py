@@ -7,10 +7,11 @@ The sources and their order are the core's: keyword, environment variable, `.env
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from kai_tracing_backend.access.cors import check_origin
 from kai_tracing_core.errors import ConfigurationError, did_you_mean
 from kai_tracing_core.settings_sources import Leaf, Leaves, Sources
 from kai_tracing_core.settings_validation import Section, build
@@ -61,6 +62,9 @@ class BackendSettings(Section):
     insecure: bool = Field(False, description="whether other machines may do everything while there is no token")
     allowed_hosts: tuple[str, ...] = Field(
         (), description="names besides this machine's that a proxy or a web page may use where there is no token"
+    )
+    cors_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = Field(
+        (), description="origins of web pages that may send spans over OTLP/HTTP and to Zipkin's port; `*` is all"
     )
     tls_cert: Path | None = Field(None, description="certificate (PEM, with its chain) of all ports but UDP's")
     tls_key: Path | None = Field(None, description="private key (PEM) of the certificate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 import urllib.request
@@ -22,6 +23,7 @@ from kai_tracing_backend.settings import BackendSettings
 
 from kai_tracing_core.errors import ConfigurationError
 from tests.support.backend import Answer, ask, running, settings_in
+from tests.support.jaeger import batch, packet_of, span
 from tests.support.otlp import message
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -142,6 +144,21 @@ def test_a_token_has_its_limits(backend: Backend, tokens: dict[str, str]) -> Non
     answer = send(backend, **with_token(tokens["slow"]))
     assert answer.status == 429
     assert 0 < int(answer.headers["Retry-After"]) <= len(SPANS) + 1
+
+
+def test_packets_are_not_taken_where_tokens_are_wanted(backend: Backend) -> None:
+    """They have room for none: each is counted as denied, on both of the agent's ports, and nothing is stored."""
+    for name, compact in (("jaeger_compact", True), ("jaeger_binary", False)):
+        counted = f'udp_dropped_packets_total{{reason="denied",receiver="{name}"}} 2.0'
+        deadline = time.monotonic() + 60
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            for _ in range(2):
+                address = ("127.0.0.1", getattr(backend.settings, f"{name}_port"))
+                sender.sendto(packet_of(batch(span(trace=77)), compact=compact), address)
+        while counted not in backend.metrics.expose().decode():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert backend.tenants.get().store.trace(f"{77:032x}") == []
 
 
 def test_a_token_made_meanwhile_is_known_and_a_revoked_one_refused(backend: Backend, tokens: dict[str, str]) -> None:

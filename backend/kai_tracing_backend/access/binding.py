@@ -73,8 +73,8 @@ def check_names(method: str, host: str | None, origin: str | None, allowed: Coll
         raise DeniedError(
             "host",
             HTTPStatus.FORBIDDEN,
-            f"pages of {origin!r} may not send here. TRACING_BACKEND_ALLOWED_HOSTS (--allowed-hosts) is for those "
-            "that may.",
+            f"pages of {origin!r} may not send here. TRACING_BACKEND_CORS_ORIGINS (--cors-origins) is for those that "
+            "may send spans, TRACING_BACKEND_ALLOWED_HOSTS (--allowed-hosts) for those that may do everything.",
         )
 
 

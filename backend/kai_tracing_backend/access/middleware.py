@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
+from kai_tracing_backend.access.cors import Origins
 from kai_tracing_backend.access.gate import Gate
 from kai_tracing_backend.access.guard import DeniedError, Grant
 from kai_tracing_backend.access.tokens import Scope
@@ -75,13 +76,19 @@ def refuse(headers: Headers, error: DeniedError) -> Response:
 
 
 class AccessMiddleware:
-    """ASGI: answers who may not; for the others, `tenant_of` and `grant_of` say whose request it is."""
+    """ASGI: answers who may not; for the others, `tenant_of` and `grant_of` say whose request it is.
 
-    def __init__(self, app: ASGIApp, gate: Gate, policy: Policy, refusal: Refusal = refuse) -> None:
+    Pages of `origins` may send, besides those that the gate knows.
+    """
+
+    def __init__(
+        self, app: ASGIApp, gate: Gate, policy: Policy, refusal: Refusal = refuse, origins: Origins | None = None
+    ) -> None:
         self._app = app
         self._gate = gate
         self._policy = policy
         self._refusal = refusal
+        self._origins = origins or Origins()
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -103,7 +110,8 @@ class AccessMiddleware:
         await self._app(scope, self._charged(receive, grant), send)
 
     def _admit(self, method: str, path: str, headers: Headers) -> Grant:
-        self._gate.check_names(method, headers.get("host"), headers.get("origin"))
+        origin = headers.get("origin")
+        self._gate.check_names(method, headers.get("host"), None if origin in self._origins else origin)
         needed = self._policy(method, path)
         if needed is None:
             return Grant(scopes=frozenset())
