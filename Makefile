@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROVIDERS := $(wildcard providers/*) backend
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all wheels check docs bench interop clean drill
+.PHONY: demo test coverage test-all wheels check docs bench interop clean drill
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml) backend/pyproject.toml
@@ -16,6 +16,13 @@ $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml) backend/pyprojec
 
 test: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile
+
+# The core's coverage by the whole suite, subprocesses included.
+coverage: $(READY)
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n auto --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under 95
 
 check: $(READY)
 	$(BIN)/ruff check .

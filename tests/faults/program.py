@@ -1,4 +1,7 @@
-"""A program that traces; what it does is its argument. Its backend is `TRACING_ZIPKIN__ENDPOINT`."""
+"""A program that traces; what it does is its argument.
+
+Its backend is a Zipkin at `TRACING_ZIPKIN__ENDPOINT`, or a gRPC collector at `TRACING_OPENTELEMETRY__ENDPOINT`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,7 @@ import os
 import sys
 import threading
 
-from kai_tracing_zipkin import ZipkinProvider, ZipkinSettings
-
-from kai_tracing_core import TracingService
+from kai_tracing_core import RecordingProvider, TracingService
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.retry import RetryPolicy
@@ -18,8 +19,22 @@ config = PipelineConfig(
     resource={"service.name": "program"},
     batch=BatchOptions(delay=3600, exit_timeout=2, retry=RetryPolicy(initial=0.05, maximum=0.2)),
 )
-settings = ZipkinSettings(endpoint=os.environ["TRACING_ZIPKIN__ENDPOINT"], timeout=1)
-tracing = TracingService(ZipkinProvider(settings, config=config))
+
+
+def chosen() -> RecordingProvider:
+    """The provider that the environment names."""
+    if endpoint := os.environ.get("TRACING_OPENTELEMETRY__ENDPOINT"):
+        from kai_tracing_opentelemetry import OpenTelemetryProvider, OpenTelemetrySettings
+
+        otlp = OpenTelemetrySettings.model_validate({"endpoint": endpoint, "protocol": "grpc", "timeout": 5})
+        return OpenTelemetryProvider(otlp, config=config, set_global=False)
+    from kai_tracing_zipkin import ZipkinProvider, ZipkinSettings
+
+    zipkin = ZipkinSettings(endpoint=os.environ["TRACING_ZIPKIN__ENDPOINT"], timeout=1)
+    return ZipkinProvider(zipkin, config=config)
+
+
+tracing = TracingService(chosen())
 
 
 def work(name: str, count: int = 5) -> None:

@@ -5,25 +5,17 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf import json_format
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
+
+from tests.support.grpc_collector import GrpcCollector, serving
 
 
 class HttpCollector(ThreadingHTTPServer):
@@ -101,40 +93,8 @@ def collector() -> Iterator[HttpCollector]:
         thread.join()
 
 
-class GrpcCollector(TraceServiceServicer):
-    """An OTLP/gRPC collector; `failures` are given one a request, before it takes any."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        self.metadata: list[dict[str, Any]] = []
-        self.failures: list[tuple[grpc.StatusCode, float | None]] = []
-        self.answer = ExportTraceServiceResponse()
-        self.port = 0
-
-    def Export(self, request: Any, context: Any) -> ExportTraceServiceResponse:  # noqa: N802 - the service's name for it
-        """Take a request, or fail it."""
-        self.metadata.append(dict(context.invocation_metadata()))
-        if self.failures:
-            code, delay = self.failures.pop(0)
-            if delay is not None:
-                info = RetryInfo(retry_delay=Duration(nanos=int(delay * 1e9)))
-                packed = AnyMessage()
-                packed.Pack(info)
-                status = Status(code=code.value[0], details=[packed])
-                context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-            context.abort(code, "as told")
-        self.requests.append(request)
-        return self.answer
-
-
 @pytest.fixture
 def grpc_collector() -> Iterator[GrpcCollector]:
     """A running OTLP/gRPC collector."""
-    service = GrpcCollector()
-    with ThreadPoolExecutor(2) as pool:
-        server = grpc.server(pool, options=[("grpc.max_receive_message_length", 64 * 1024)])
-        add_TraceServiceServicer_to_server(service, server)
-        service.port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        yield service
-        server.stop(0).wait()
+    with serving() as collector:
+        yield collector
