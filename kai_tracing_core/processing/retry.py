@@ -28,7 +28,8 @@ _CLOSING_WAIT = 0.1
 class RetryPolicy:
     """Exponential back-off with full jitter, in seconds; a server's Retry-After goes first.
 
-    `max_elapsed` bounds the whole of one batch's attempts, waiting included.
+    `max_elapsed` bounds the whole of one batch's attempts, waiting included: a batch that would have to wait longer is
+    given up. A Retry-After holds for the batches that follow, too.
     """
 
     initial: float = 0.5
@@ -59,6 +60,7 @@ class Delivery:
         self.seconds = 0.0
         self.dropped: Counter[str] = Counter()
         self.last_error: str | None = None
+        self._peace_until, self._peace_reason = -math.inf, ""
         self._quiet_until = {False: -math.inf, True: -math.inf}
 
     def deliver(self, batch: Sequence[Span]) -> None:
@@ -71,7 +73,11 @@ class Delivery:
 
     def _attempts(self, batch: Sequence[Span], give_up: float) -> None:
         attempt = 0
-        while (error := self._attempt(batch, give_up)) is not None:
+        error = self._peace()
+        asked = error is None
+        if asked:
+            error = self._attempt(batch, give_up)
+        while error is not None:
             wait = self._policy.wait(attempt, error.retry_after)
             # The deadline is set after `closing` and read before it: whoever sees it sees the shutdown, too.
             end = min(give_up, self.deadline)
@@ -82,12 +88,21 @@ class Delivery:
                 self._lose(len(batch), "unreachable", str(error))
                 return
             self._complain(str(error))
-            self.retries += 1
-            attempt += 1
+            self.retries += asked
+            attempt += asked
             if closing:
                 sleep(wait)
             else:
                 self._closing.wait(wait)  # a shutdown cuts it short
+            asked = True
+            error = self._attempt(batch, give_up)
+
+    def _peace(self) -> Retryable | None:
+        """What the backend asked for when it had an earlier batch: to be left alone until a time that is not over."""
+        left = self._peace_until - monotonic()
+        if left <= 0 or self._closing.is_set():
+            return None
+        return Retryable(f"not sent, as asked before: {self._peace_reason}", retry_after=left)
 
     def _attempt(self, batch: Sequence[Span], give_up: float) -> Retryable | None:
         """Try once; the error if trying again may help."""
@@ -98,6 +113,8 @@ class Delivery:
         try:
             refused = min(len(batch), self._exporter.export(batch, remaining))
         except Retryable as error:
+            if error.retry_after:
+                self._peace_until, self._peace_reason = monotonic() + error.retry_after, str(error)
             return error
         except Deferred:
             self.deferred += len(batch)

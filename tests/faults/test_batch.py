@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
@@ -299,3 +299,30 @@ def test_a_retry_after_beyond_the_patience_is_not_waited_for() -> None:
         assert provider.flush(10)
         assert provider.stats().dropped == {"unreachable": 2}
         assert provider.stats().last_error == "2 spans dropped (unreachable): in an hour"
+
+
+def test_a_retry_after_holds_for_the_next_batch_too() -> None:
+    """While the time that the server asked for is not over, a later batch is given up unsent, and counted."""
+    exporter = ScriptedExporter([Retryable("in an hour", retry_after=3600)])
+    with provider_of(exporter) as provider:
+        end_spans(provider, 2)
+        assert provider.flush(10)
+        end_spans(provider, 3)
+        assert provider.flush(10)
+        assert exporter.calls == [2]
+        stats = provider.stats()
+        assert (stats.dropped, stats.retries) == ({"unreachable": 5}, 0)
+        assert_all_accounted(stats)
+
+
+def test_the_batch_after_a_retry_after_waits_and_is_delivered() -> None:
+    """A batch that comes before the server is ready again is sent when it is, and that is no repetition."""
+    exporter = ScriptedExporter([Retryable("soon", retry_after=0.5)])
+    with provider_of(exporter, BatchOptions(delay=3600, retry=RetryPolicy(max_elapsed=0.4))) as provider:
+        end_spans(provider, 2)
+        assert provider.flush(10)
+        sleep(0.2)  # then less is left than a batch may wait
+        end_spans(provider, 3)
+        assert provider.flush(10)
+        stats = provider.stats()
+        assert (exporter.calls, stats.exported, stats.dropped, stats.retries) == ([2, 3], 3, {"unreachable": 2}, 0)
