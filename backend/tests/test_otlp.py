@@ -162,14 +162,35 @@ def test_what_a_span_stands_for() -> None:
     ("decode", "body", "said"),
     [
         (decode_protobuf, b"\x0a\x00" * 1_000_001, "more than 1000000"),
+        (decode_protobuf, b"\x08\x00" * 1_000_001, "more than 1000000"),
         (decode_json, b"[" + b"{}," * 3_000_001, "more than 3000000"),
     ],
-    ids=["protobuf", "json"],
+    ids=["protobuf", "numbers", "json"],
 )
 def test_millions_of_empty_items_are_refused(decode: Any, body: bytes, said: str) -> None:
     """Each would become an object of hundreds of bytes; a request is not read that far."""
     with pytest.raises(ValueError, match=said):
         decode(body)
+
+
+def test_empty_spans_are_counted_and_empty_resources_are_nothing() -> None:
+    """Many of them, so that each has to be cheap."""
+    columns, accepted = decode_protobuf(b"\x0a\x00" * 100_000)
+    assert (len(columns), accepted.rejected) == (0, 0)
+    columns, accepted = decode_protobuf(b"\x0a\x04\x12\x02\x12\x00" * 1_000)
+    assert (len(columns), accepted.message) == (0, "trace_id must have 16 bytes, not 0 (1000 spans)")
+
+
+@pytest.mark.parametrize("which", ["resource", "scope"])
+def test_a_resource_or_scope_is_bounded(which: str) -> None:
+    """One of nine megabytes is not parsed; its spans are rejected, and say why."""
+    request = message(count=1)
+    (of_resource,) = request.resource_spans
+    holder = of_resource.resource if which == "resource" else of_resource.scope_spans[0].scope
+    holder.attributes.add(key="x").value.bytes_value = bytes(9_000_000)
+    columns, accepted = decode_protobuf(request.SerializeToString())
+    assert (len(columns), accepted.rejected) == (0, 1)
+    assert "larger than" in accepted.message
 
 
 def test_a_span_that_cannot_be_parsed_is_left_out() -> None:

@@ -93,11 +93,11 @@ def py_zipkin(encoding: Encoding, **fields: Any) -> bytes:
             "parent_id": f"{3:016x}",
             "span_id": f"{4:016x}",
             "kind": Kind.CLIENT,
-            "timestamp": NOW / 1e9,
+            "timestamp": NOW // 10**9,
             "duration": 0.25,
             "local_endpoint": Endpoint("front", "10.0.0.1", None, 80),
             "remote_endpoint": Endpoint("db", None, "2001:db8::1", 5432),
-            "annotations": {"ws": NOW / 1e9},
+            "annotations": {"ws": float(NOW // 10**9)},
             "tags": {"http.method": "GET", "error": ""},
             **fields,
         }
@@ -137,7 +137,7 @@ def length(number: int, content: bytes) -> bytes:
     ids=["byte", "cut", "type", "many"],
 )
 def test_protobuf_that_is_none_is_refused(body: bytes, said: str) -> None:
-    """Soon, and without an object for each of a million empty spans."""
+    """Before anything is made of it: without an object for each of a million empty spans."""
     with pytest.raises(ValueError, match=said):
         decode_protobuf(body)
 
@@ -213,3 +213,23 @@ def test_version_1_over_http(backend: Backend) -> None:
         "network.local.address": "10.0.0.1",
     }
     assert [event.name for event in found.events] == ["hit"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_retry_counts_once(backend: Backend, version: int) -> None:
+    """The same spans again, in one request and in another: each is there once, and so is the call between services."""
+    if version == 2:
+        spans = [
+            zipkin(kind="CLIENT"),
+            zipkin(kind="SERVER", shared=True, localEndpoint={"serviceName": "back"}),
+        ]
+    else:
+        both = [("cs", 0, FRONT), ("sr", 2, BACK), ("ss", 5, BACK), ("cr", 9, FRONT)]
+        listed = [{"value": value, "timestamp": AT + at, "endpoint": endpoint} for value, at, endpoint in both]
+        spans = [{"traceId": "1", "id": "1", "name": "get", "annotations": listed}]
+    for _ in range(2):
+        answer = ask(backend.settings.zipkin_port, f"/api/v{version}/spans", json.dumps(spans * 2).encode())
+        assert (answer.status, answer.body) == (202, b"")
+    store = backend.tenants.get().store
+    assert sorted((found.service, found.kind) for found in store.trace("1")) == [("back", 2), ("front", 3)]
+    assert [(edge.parent, edge.child, edge.calls) for edge in store.dependencies(*EVER)] == [("front", "back", 1)]

@@ -52,6 +52,10 @@ def _attributes(span: Any, count: int) -> None:
         span.attributes.add(key=f"k{number}").value.int_value = number
 
 
+def _link(span: Any, trace_id: bytes, span_id: bytes) -> None:
+    span.links.add(trace_id=trace_id, span_id=span_id)
+
+
 def changed(**fields: Any) -> Callable[[Any], None]:
     """A change that sets these fields."""
 
@@ -80,5 +84,7 @@ BAD: dict[str, Callable[[Any], None]] = {
     "10000 attributes are more than": lambda span: _attributes(span, 10_000),
     "nested more than": lambda span: nest(span.attributes.add(key="deep").value, 20),
     "name, status message or trace state": changed(name="x" * 2_000_000),
+    "a link's trace_id must have 16 bytes, not 3": lambda span: _link(span, b"123", b"12345678"),
+    "a link's span_id must have 8 bytes, not 0": lambda span: _link(span, bytes(16), b""),
     "2000 links": lambda span: span.links.extend(type(span.links.add())() for _ in range(1_000)),
 }

@@ -22,11 +22,12 @@ from kai_tracing_backend.collector.validation import (
     Accepted,
     check_attributes,
     check_ids,
+    check_link,
     check_times,
     check_too_many,
     weight,
 )
-from kai_tracing_backend.collector.wire import Budget, field, fields
+from kai_tracing_backend.collector.wire import Budget, check_count, field, fields
 from kai_tracing_backend.columns import SpanColumns, dump_events, dump_links, dump_resource, dump_scope
 from kai_tracing_backend.model import Scope, SpanEvent, SpanLink
 from kai_tracing_backend.values import MAX_DEPTH, Value, attributes_from_otlp, integer, text
@@ -45,6 +46,8 @@ _ATTRIBUTES = 9
 _MOST = {_ATTRIBUTES: (MAX_ATTRIBUTES, "attributes"), 11: (MAX_EVENTS, "events"), 13: (MAX_LINKS, "links")}
 _LARGE = MAX_TEXT + 10_000
 _MAX_SPAN = 8 << 20  # bytes
+_MAX_SHELL = 2 << 20  # of a resource or scope
+_MAX_FIELDS = MAX_ATTRIBUTES + MAX_EVENTS + MAX_LINKS + 1_000  # of a span; it has some more, and unknown ones
 
 
 class _UnreadableError(ValueError):
@@ -65,10 +68,12 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
     Raises:
         ValueError: it is none: broken, nested too deeply, or with text that is not UTF-8.
     """
-    columns, accepted, budget = SpanColumns(), Accepted(), Budget()
+    check_count(memoryview(body), _RESOURCE_SPANS, _SCOPE_SPANS)
+    columns, accepted = SpanColumns(), Accepted()
     unreadable = 0
-    for of_resource in _parts(memoryview(body), _RESOURCE_SPANS, budget):
-        scopes = list(_parts(of_resource, _SCOPE_SPANS, budget))
+    for of_resource in _parts(memoryview(body), _RESOURCE_SPANS):
+        if not (scopes := [of for of in _parts(of_resource, _SCOPE_SPANS) if _has(of, _SPANS)]):
+            continue
         try:
             shell = _parsed(ResourceSpans, of_resource, without=_SCOPE_SPANS)
             resource = _attributes(shell.resource.attributes)
@@ -76,11 +81,11 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
             resource_text = dump_resource(resource, shell.schema_url)
             texts = [_scope(_parsed(ScopeSpans, of_scope, without=_SPANS)) for of_scope in scopes]
         except ValueError as error:
-            accepted.reject(f"resource or scope: {error}", sum(1 for of in scopes for _ in _parts(of, _SPANS, budget)))
+            accepted.reject(f"resource or scope: {error}", sum(1 for of in scopes for _ in _parts(of, _SPANS)))
             continue
         for scope_text, of_scope in zip(texts, scopes, strict=True):
             columns.origin(_service(resource), resource_text, scope_text)
-            for span in _parts(of_scope, _SPANS, budget):
+            for span in _parts(of_scope, _SPANS):
                 try:
                     _add(columns, _parsed(Span, span))
                 except ValueError as error:
@@ -91,12 +96,13 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
     return columns, accepted
 
 
-def _parts(message: memoryview, number: int, budget: Budget) -> Iterator[memoryview]:
+def _parts(message: memoryview, number: int) -> Iterator[memoryview]:
     """The messages in a repeated field."""
-    for found, part in fields(message):
-        budget.spend()
-        if found == number:
-            yield part
+    return (part for found, part in fields(message) if found == number)
+
+
+def _has(message: memoryview, number: int) -> bool:
+    return next(_parts(message, number), None) is not None
 
 
 def _parsed(kind: Any, message: memoryview, without: int | None = None) -> Any:
@@ -107,6 +113,8 @@ def _parsed(kind: Any, message: memoryview, without: int | None = None) -> Any:
         body = bytes(message)
     else:
         body = b"".join(field(number, part) for number, part in fields(message) if number != without)
+        if len(body) > _MAX_SHELL:
+            raise ValueError(f"one of {len(body)} bytes is larger than {_MAX_SHELL}")
     try:
         return kind.FromString(body)
     except DecodeError as error:
@@ -116,7 +124,7 @@ def _parsed(kind: Any, message: memoryview, without: int | None = None) -> Any:
 def _check_large(span: memoryview) -> None:
     """What a large span has too much of, before it is parsed."""
     found: Counter[int] = Counter()
-    for number, part in fields(span):
+    for number, part in fields(span, Budget(_MAX_FIELDS, "a span")):
         found[number] += 1
         if number == _ATTRIBUTES and len(part) > _LARGE:
             key = next((bytes(text) for inner, text in fields(part) if inner == 1), b"").decode(errors="replace")
@@ -180,8 +188,7 @@ def _link(link: Any) -> SpanLink:
     attributes = _attributes(link.attributes)
     check_attributes(attributes)
     return SpanLink(
-        link.trace_id.hex(),
-        link.span_id.hex(),
+        *_linked(link.trace_id, link.span_id),
         link.trace_state,
         attributes,
         link.flags & _FLAGS,
@@ -189,8 +196,15 @@ def _link(link: Any) -> SpanLink:
     )
 
 
+def _linked(trace_id: bytes, span_id: bytes) -> tuple[str, str]:
+    check_link(trace_id, span_id)
+    return trace_id.hex(), span_id.hex()
+
+
 def _attributes(pairs: Any, depth: int = 0) -> dict[str, Value]:
     """Of a repeated key the last value holds."""
+    if len(pairs) > MAX_ATTRIBUTES and not depth:
+        raise ValueError(f"{len(pairs)} attributes are more than {MAX_ATTRIBUTES}")
     attributes: dict[str, Value] = {}
     for pair in pairs:
         value = pair.value
@@ -295,8 +309,7 @@ def _json_event(event: Mapping[str, Any]) -> SpanEvent:
 
 def _json_link(link: Mapping[str, Any]) -> SpanLink:
     return SpanLink(
-        _id(link, "traceId").hex(),
-        _id(link, "spanId").hex(),
+        *_linked(_id(link, "traceId"), _id(link, "spanId")),
         _text(link, "traceState"),
         _json_attributes(link),
         _integer(link, "flags", _UINT32) & _FLAGS,

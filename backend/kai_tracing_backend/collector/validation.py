@@ -19,6 +19,7 @@ __all__ = [
     "Accepted",
     "check_attributes",
     "check_ids",
+    "check_link",
     "check_times",
     "check_too_many",
     "weight",
@@ -101,6 +102,14 @@ def check_ids(trace_id: bytes, span_id: bytes, parent_id: bytes) -> None:
         raise ValueError("trace_id must not be all zero")
     if span_id == _NO_SPAN:
         raise ValueError("span_id must not be all zero")
+
+
+def check_link(trace_id: bytes, span_id: bytes) -> None:
+    """Ids of 16 and 8 bytes; all zero is what an SDK sends that links to nothing but with attributes."""
+    if len(trace_id) != 16:
+        raise ValueError(f"a link's trace_id must have 16 bytes, not {len(trace_id)}")
+    if len(span_id) != 8:
+        raise ValueError(f"a link's span_id must have 8 bytes, not {len(span_id)}")
 
 
 def check_times(start: int, end: int) -> None:

@@ -8,32 +8,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["Budget", "field", "fields"]
+__all__ = ["Budget", "check_count", "field", "fields"]
 
 MAX_ITEMS = 1_000_000
 
 
 class Budget:
-    """How many parts a request may still have."""
+    """How many fields may still come."""
 
-    def __init__(self, items: int = MAX_ITEMS) -> None:
+    def __init__(self, items: int, whose: str) -> None:
         self._left = self._items = items
+        self._whose = whose
 
     def spend(self) -> None:
-        """One more part. Raises ValueError where it is one too many."""
+        """One more. Raises ValueError where it is one too many."""
         self._left -= 1
         if self._left < 0:
-            raise ValueError(f"the request has more than {self._items} spans, scopes and resources")
+            raise ValueError(f"{self._whose} has more than {self._items} parts")
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+def check_count(message: memoryview, *path: int) -> None:
+    """Check that a request has no more than `MAX_ITEMS` fields down to those that the numbers of `path` lead to.
+
+    It is done before anything is made of it, so that a request which is refused costs little.
+
+    Raises:
+        ValueError: it has more, or is no message.
+    """
+    _count(message, path, Budget(MAX_ITEMS, "the request"))
+
+
+def _count(message: memoryview, path: tuple[int, ...], budget: Budget) -> None:
+    for number, part in fields(message, budget):
+        if path and number == path[0] and part:
+            _count(part, path[1:], budget)
+
+
+def fields(message: memoryview, budget: Budget | None = None) -> Iterator[tuple[int, memoryview]]:
     """The numbers of the fields that have a length, with their bytes; fields of numbers are passed over.
 
     Raises:
-        ValueError: it is no message, or is cut off.
+        ValueError: it is no message, or is cut off, or has more fields of any kind than there is budget.
     """
     position, end = 0, len(message)
     while position < end:
+        if budget is not None:
+            budget.spend()
         tag, position = _varint(message, position)
         kind = tag & 7
         if kind == 2:

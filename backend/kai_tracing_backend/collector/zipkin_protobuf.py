@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from kai_tracing_backend.collector.validation import Accepted
-from kai_tracing_backend.collector.wire import Budget, fields
+from kai_tracing_backend.collector.wire import check_count, fields
 from kai_tracing_backend.collector.zipkin import add
 from kai_tracing_backend.columns import SpanColumns
 
@@ -74,9 +74,9 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
     Raises:
         ValueError: it is none.
     """
-    columns, accepted, budget = SpanColumns(), Accepted(), Budget()
+    check_count(memoryview(body))
+    columns, accepted = SpanColumns(), Accepted()
     for number, message in fields(memoryview(body)):
-        budget.spend()
         if number != 1:
             continue
         try:

@@ -48,7 +48,7 @@ def _halves(span: object) -> list[dict[str, Any]]:
     """The span as version 2: one, or one for each side that reported it."""
     if not isinstance(span, Mapping):
         raise ValueError("a span must be an object")
-    annotations, binary = _objects(span, "annotations"), _objects(span, "binaryAnnotations")
+    annotations, binary = _objects(span, "annotations", "value"), _objects(span, "binaryAnnotations", "key")
     core = {one["value"]: one for one in annotations if one.get("value") in _CORE and one.get("endpoint")}
     kinds = [kind for kind, signs in _SIGNS.items() if any(sign in core for sign in signs)]
     halves = [_half(span, kind, core, len(kinds) > 1) for kind in kinds] or [_plain(span)]
@@ -118,8 +118,14 @@ def _tag(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-def _objects(span: Mapping[str, Any], name: str) -> list[Any]:
+def _objects(span: Mapping[str, Any], name: str, word: str) -> list[Any]:
+    """A list of annotations, each with a text, its `word`, and perhaps an endpoint."""
     items = span.get(name) or []
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
         raise ValueError(f"{name} must be a list of objects")
+    for item in items:
+        if not isinstance(item.get(word), str):
+            raise ValueError(f"{word} in {name} must be a text")
+        if not isinstance(item.get("endpoint") or {}, Mapping):
+            raise ValueError(f"endpoint in {name} must be an object")
     return items
