@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
 
+import grpc
 import pytest
 from kai_tracing_backend.app import Backend
-from kai_tracing_backend.model import StoredSpan
+from kai_tracing_backend.model import Scope, SpanEvent, SpanLink, StoredSpan
 from py_zipkin.encoding._types import Encoding
 from py_zipkin.transport import BaseTransportHandler
 from py_zipkin.zipkin import zipkin_client_span, zipkin_span
@@ -19,27 +23,89 @@ from kai_tracing_core.initializer import initialize_tracing
 from tests.support.backend import JSON, PROTOBUF, ask
 
 
-def test_an_opentelemetry_sdk_and_its_exporter(backend: Backend) -> None:
-    """The SDK's own OTLP exporter delivers; parent, attributes and events arrive."""
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_an_opentelemetry_sdk_and_its_exporter(backend: Backend, protocol: str) -> None:
+    """The SDK's own OTLP exporters deliver every field of every span."""
+    from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    endpoint = f"http://127.0.0.1:{backend.settings.otlp_http_port}/v1/traces"
-    provider = TracerProvider(resource=Resource({"service.name": "sdk"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, compression=Compression.Gzip)))
-    tracer = provider.get_tracer("lib", "1.2")
-    with tracer.start_as_current_span("root") as root, tracer.start_as_current_span("child") as child:
-        child.set_attribute("list", [1, 2])
-        child.add_event("done", {"ok": True})
+    exporter: SpanExporter
+    if protocol == "http":
+        endpoint = f"http://127.0.0.1:{backend.settings.otlp_http_port}/v1/traces"
+        exporter = HttpExporter(endpoint, compression=Compression.Gzip)
+    else:
+        endpoint = f"http://127.0.0.1:{backend.settings.otlp_grpc_port}"
+        exporter = GrpcExporter(endpoint, insecure=True, compression=grpc.Compression.Gzip)
+    resource = Resource({"service.name": "sdk", "share": 0.5, "list": ["a", "b"]}, "https://schema.example/1")
+    provider, made = TracerProvider(resource=resource), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(made))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    tracer = provider.get_tracer("lib", "1.2", "https://schema.example/2", {"n": 1})
+    state = trace.TraceState([("a", "b")])
+    remote = trace.SpanContext(1 << 127 | 5, 6, True, trace.TraceFlags(1), state)
+    parent = trace.set_span_in_context(trace.NonRecordingSpan(remote))
+    links = [trace.Link(remote, {"why": "batch"}), trace.Link(trace.SpanContext(7, 8, False))]
+    with tracer.start_as_current_span("root", parent, trace.SpanKind.SERVER, links=links) as root:
+        root.set_attributes({"text": "ä", "yes": True, "int": -(1 << 63), "double": 0.5, "list": [1, 2], "none": []})
+        with tracer.start_as_current_span("child", kind=trace.SpanKind.CLIENT) as child:
+            child.add_event("done", {"ok": True}, 1_700_000_000_000_000_001)
+            child.set_status(trace.StatusCode.ERROR, "why")
+        root.set_status(trace.StatusCode.OK)
     provider.shutdown()
-    first, second = backend.tenants.get().store.trace(f"{root.get_span_context().trace_id:032x}")
-    assert (first.name, first.service, second.parent_id) == ("root", "sdk", first.span_id)
-    assert second.attributes == {"list": [1, 2]}
-    assert (second.events[0].name, second.events[0].attributes) == ("done", {"ok": True})
-    assert (second.scope.name, second.scope.version) == ("lib", "1.2")
+    stored = backend.tenants.get().store.trace(f"{remote.trace_id:032x}")
+    assert sorted(stored, key=by_name) == [of_sdk(one) for one in made.get_finished_spans()]
+
+
+def by_name(span: StoredSpan) -> str:
+    """What spans are sorted by."""
+    return span.name
+
+
+def of_sdk(span: Any) -> StoredSpan:
+    """A span of OpenTelemetry's SDK as it should be stored."""
+
+    def flags(context: Any) -> int:
+        return 0x100 | (0x200 if context is not None and context.is_remote else 0)
+
+    def plain(attributes: Any) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in attributes.items()}
+
+    scope = span.instrumentation_scope
+    return StoredSpan(
+        trace_id=f"{span.context.trace_id:032x}",
+        span_id=f"{span.context.span_id:016x}",
+        parent_id=f"{span.parent.span_id:016x}",
+        name=span.name,
+        service="sdk",
+        start_time=span.start_time,
+        duration=span.end_time - span.start_time,
+        kind=span.kind.value + 1,
+        status=span.status.status_code.value,
+        status_message=span.status.description or "",
+        trace_state=span.context.trace_state.to_header(),
+        flags=flags(span.parent),
+        attributes=plain(span.attributes),
+        events=[SpanEvent(event.timestamp, event.name, plain(event.attributes)) for event in span.events],
+        links=[
+            SpanLink(
+                f"{link.context.trace_id:032x}",
+                f"{link.context.span_id:016x}",
+                "",  # the SDK does not send a link's trace state
+                plain(link.attributes),
+                flags(link.context),
+            )
+            for link in span.links
+        ],
+        resource=plain(span.resource.attributes),
+        resource_schema_url=span.resource.schema_url,
+        scope=Scope(scope.name, scope.version, plain(scope.attributes), scope.schema_url),
+    )
 
 
 OWN = {
@@ -76,27 +142,84 @@ def found(backend: Backend, trace_id: str, count: int) -> list[StoredSpan]:
 
 @pytest.mark.parametrize("way", OWN)
 def test_our_own_providers(backend: Backend, way: str) -> None:
-    """An application with kai-tracing, by every protocol: ids, parent, kind, times, error, values by their types."""
+    """An application with kai-tracing, by every protocol: every field, as far as the format has a place for it."""
     kind, options = OWN[way]
     filled = {name: value.format(**backend.settings.model_dump()) for name, value in options.items()}
     tracing = initialize_tracing(type=kind, service_name="app", **{kind: filled})
     try:
         with tracing.span("root", kind=SpanKind.CLIENT) as root:
-            with tracing.span("child", attributes={"n": 1, "text": "ä", "yes": True, "share": 0.5}) as child:
+            attributes = {"n": 1, "text": "ä", "yes": True, "share": 0.5, "list": [1, 2]}
+            with tracing.span("child", kind=SpanKind.SERVER, attributes=attributes, links=[root]) as child:
+                child.add_event("done", {"ok": True})
+                child.add_event("bare")
                 child.set_status(SpanStatusCode.ERROR, "why")
-            child.end()
         tracing.flush(10)
     finally:
         tracing.shutdown()
-    first, second = found(backend, root.trace_id, 2)
-    unit = 1 if kind == "opentelemetry" else 1_000
-    assert (first.name, first.service, first.kind, first.parent_id) == ("root", "app", 3, None)
-    assert (second.name, second.span_id, second.parent_id) == ("child", child.span_id, root.span_id)
-    assert second.start_time == child.start_time // unit * unit
-    assert (second.status, second.status_message) == (2, "why")
-    sent = {"n": 1, "text": "ä", "yes": True, "share": 0.5}
-    expected = {"n": "1", "text": "ä", "yes": "true", "share": "0.5"} if kind == "zipkin" else sent
-    assert {key: second.attributes[key] for key in sent} == expected
+    stored = sorted(found(backend, root.trace_id, 2), key=by_name)
+    assert stored == [OWN_SPANS[kind](span) for span in (child, root)]
+
+
+def of_otlp(span: Any) -> StoredSpan:
+    """A span of ours as it should be stored where it came by OTLP, which says all of it."""
+    flags = span.trace_flags | 0x100
+    return StoredSpan(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_id,
+        name=span.name,
+        service="app",
+        start_time=span.start_time,
+        duration=span.end_time - span.start_time,
+        kind={SpanKind.SERVER: 2, SpanKind.CLIENT: 3}[span.kind],
+        status=int(span.status),
+        status_message=span.status_message or "",
+        flags=flags,
+        attributes=span.attributes,
+        events=[SpanEvent(event.timestamp, event.name, event.attributes) for event in span.events],
+        links=[SpanLink(span.trace_id, span.parent_id, flags=flags) for _ in span.links],
+        resource=dict(span.resource),
+        scope=Scope("kai_tracing_core", version("kai-tracing-core")),
+    )
+
+
+def in_microseconds(span: StoredSpan) -> StoredSpan:
+    """What Zipkin's and Jaeger's formats leave of times; they have no scope, either."""
+    return replace(
+        span,
+        start_time=span.start_time // 1_000 * 1_000,
+        duration=span.duration // 1_000 * 1_000,
+        events=[replace(event, time=event.time // 1_000 * 1_000) for event in span.events],
+        scope=Scope(),
+    )
+
+
+def of_jaeger(span: Any) -> StoredSpan:
+    """The same by Jaeger's thrift: lists are text, and a link says what it refers to."""
+    links = [
+        SpanLink(span.trace_id, span.parent_id, attributes={"opentracing.ref_type": "follows_from"}) for _ in span.links
+    ]
+    stored = replace(in_microseconds(of_otlp(span)), flags=1, links=links)
+    return replace(stored, attributes={**stored.attributes, **({"list": "[1, 2]"} if span.attributes else {})})
+
+
+def of_zipkin(span: Any) -> StoredSpan:
+    """The same by Zipkin: everything is text, the status is tags, links and the resource have no place."""
+    stored = in_microseconds(of_otlp(span))
+    told = {"n": "1", "text": "ä", "yes": "true", "share": "0.5", "list": "[1, 2]"}
+    return replace(
+        stored,
+        flags=0,
+        links=[],
+        resource={"service.name": "app"},
+        attributes={**told, "error": "why", "otel.status_code": "ERROR"} if span.attributes else {},
+        events=[
+            SpanEvent(event.time, '"done": {"ok": true}' if event.attributes else event.name) for event in stored.events
+        ],
+    )
+
+
+OWN_SPANS = {"opentelemetry": of_otlp, "jaeger": of_jaeger, "zipkin": of_zipkin}
 
 
 @pytest.mark.parametrize("encoding", [Encoding.V2_JSON, Encoding.V2_PROTO3])
