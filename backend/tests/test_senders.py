@@ -27,8 +27,8 @@ from tests.support.backend import JSON, PROTOBUF, ask
 def test_an_opentelemetry_sdk_and_its_exporter(backend: Backend, protocol: str) -> None:
     """The SDK's own OTLP exporters deliver every field of every span."""
     from opentelemetry import trace
-    from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+    from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
