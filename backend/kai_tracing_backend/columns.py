@@ -284,7 +284,7 @@ def to_span(row: Mapping[str, Any]) -> StoredSpan:
     attributes: dict[str, Value] = {key: row[key] for key in PROMOTED if row[key] is not None}
     for name in MAPS.values():
         attributes.update(row[name] or ())
-    attributes.update((key, load(value)) for key, value in (row["attributes_other"] or {}).items())
+    attributes.update((key, load(value)) for key, value in dict(row["attributes_other"] or ()).items())
     resource, schema_url = json.loads(row["resource"])
     scope_name, version, scope_attributes, scope_schema_url = json.loads(row["scope"])
     return StoredSpan(

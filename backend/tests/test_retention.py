@@ -59,10 +59,13 @@ def applied(backend: Backend, plan: str) -> Any:
     """Carry a plan out and wait."""
     assert api(backend, "retention/apply", {"plan": plan}).status == 202
     until = time.monotonic() + 60
-    while not (sweep := api(backend, "retention/status").json["sweep"])["ended"]:
+    while True:
+        answer = api(backend, "retention/status")
+        assert answer.status == 200, answer.body
+        if (sweep := answer.json["sweep"])["ended"]:
+            return sweep
         assert time.monotonic() < until
         time.sleep(0.02)
-    return sweep
 
 
 def there(backend: Backend) -> list[int]:

@@ -6,7 +6,7 @@ No framework is imported here: each is asked only when it has handled the reques
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 __all__ = ["asgi_route", "decoded", "wsgi_route"]
@@ -17,7 +17,7 @@ def asgi_route(scope: Mapping[str, Any]) -> str | None:
 
     It begins with the application's root, and with the prefix under which a router or another application is mounted.
     """
-    route = scope.get("route")
+    route = scope.get("route") or _endpoints_route(scope)
     if route is None:
         if "django" not in sys.modules or "endpoint" in scope:
             return None
@@ -29,6 +29,27 @@ def asgi_route(scope: Mapping[str, Any]) -> str | None:
     if root:
         root = _without_values(root, path, scope.get("path_params", {}))
     return root + path or None
+
+
+def _endpoints_route(scope: Mapping[str, Any]) -> Any:
+    """The route that led to the endpoint, for versions of Starlette that tell this and the router only."""
+    endpoint = scope.get("endpoint")
+    if endpoint is None:
+        return None
+    routes = _all_routes(getattr(scope.get("router"), "routes", None))
+    return next((one for one in routes if _leads_to(one, endpoint, scope)), None)
+
+
+def _leads_to(route: Any, endpoint: Any, scope: Mapping[str, Any]) -> bool:
+    if not hasattr(route, "endpoint"):  # a mount: the prefix is in the root path already
+        return getattr(route, "app", None) is endpoint
+    return route.endpoint is endpoint and bool(route.matches(scope)[0].value)
+
+
+def _all_routes(routes: Iterable[Any] | None) -> Iterator[Any]:
+    for route in routes or ():
+        yield route
+        yield from _all_routes(getattr(route, "routes", None))
 
 
 def _own_template(scope: Mapping[str, Any], route: Any) -> str:

@@ -44,7 +44,7 @@ class Metered:
         async def sent(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])  # an HTTPStatus has another text on Python 3.10
             await send(message)
 
         try:

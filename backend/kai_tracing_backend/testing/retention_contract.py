@@ -212,7 +212,7 @@ class RetentionContract(OpenedStore):
         def take(day: date, reader: pa.RecordBatchReader) -> None:
             table = reader.read_all()
             assert set(table.column_names) == set(BATCH.names)
-            given.setdefault(day, []).extend(to_span(row) for row in table.to_pylist(maps_as_pydicts="strict"))
+            given.setdefault(day, []).extend(to_span(row) for row in table.to_pylist())
 
         store.write(batch(span(1, 1), rich, span(2, 1)))
         before = store.trace("1")
