@@ -22,6 +22,7 @@ from kai_tracing_backend.api.v1 import (
     retention,
     search,
     traces,
+    transfer,
     verdicts,
 )
 
@@ -38,6 +39,7 @@ _ROUTERS = (
     retention.router,
     archive.router,
     verdicts.router,
+    transfer.router,
 )
 _OTHERS = (zipkin, jaeger, jaeger_v3, tempo)
 

@@ -10,8 +10,22 @@ from kai_tracing_backend.cli.services import services
 from kai_tracing_backend.cli.stats import stats
 from kai_tracing_backend.cli.tokens import tokens
 from kai_tracing_backend.cli.trace import trace
+from kai_tracing_backend.cli.transfer import export, import_files
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (archive, pins, retention, search, serve, services, stats, tail, tokens, trace)
+COMMANDS = (
+    archive,
+    export,
+    import_files,
+    pins,
+    retention,
+    search,
+    serve,
+    services,
+    stats,
+    tail,
+    tokens,
+    trace,
+)
 """What `kai-tracing` gets."""

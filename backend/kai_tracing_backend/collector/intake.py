@@ -21,7 +21,7 @@ from kai_tracing_backend.storage.contract import StoreError, StoreFullError
 from kai_tracing_backend.storage.queue import QueueFullError
 from kai_tracing_backend.tenants import Tenant, tenant_of
 
-__all__ = ["MAX_BODY", "Decode", "Decoded", "Intake"]
+__all__ = ["MAX_BODY", "Decode", "Decoded", "Intake", "gunzip"]
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def count_spans(tenant: Tenant, receiver: str, valid: int, accepted: Accepted | 
 
 def _decode(body: bytes, encoding: str, decode: Decode) -> Decoded:
     if encoding == "gzip":
-        body = _gunzip(body)
+        body = gunzip(body)
     elif encoding not in ("", "identity"):
         raise RefusedError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {encoding!r} is neither gzip nor identity"
@@ -124,7 +124,7 @@ def _decode(body: bytes, encoding: str, decode: Decode) -> Decoded:
     return decode(body)
 
 
-def _gunzip(body: bytes) -> bytes:
+def gunzip(body: bytes) -> bytes:
     """All members of a gzip stream, never more than `MAX_BODY` of them."""
     plain = bytearray()
     try:
