@@ -68,11 +68,13 @@ def spans(request: Request) -> Response:
 
 @endpoint
 def remote_services(request: Request) -> Response:
-    """`remoteServices?serviceName`: whom a service called in the last day."""
+    """`remoteServices?serviceName`: the names of other sides that a service's spans of the last day carry."""
     store, now = tenant_of(request).store, time.time_ns()
-    names = _services(store, _required(request, "serviceName"))
-    called = {edge.child for edge in store.dependencies(now - DAY, now) if edge.parent in names}
-    return JSONResponse(sorted(called))
+    names: set[str] = set()
+    for service in _services(store, _required(request, "serviceName")):
+        found = store.attribute_values("peer.service", now - DAY, now, scope="span", service=service, limit=_MAX_NAMES)
+        names.update(plain(one.value) for one in found)
+    return JSONResponse(sorted(names))
 
 
 @endpoint

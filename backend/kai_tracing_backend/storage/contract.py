@@ -91,6 +91,8 @@ class SpanStore(Protocol):
     def trace_ids(self, prefix: str, *, limit: int = 20) -> list[str]:
         """The ids, of 32 digits, that begin so; the first `limit` of them by number.
 
+        Ids of 64 bits are found by how their own 16 digits begin, too.
+
         Raises:
             ValueError: the prefix is not 1 to 32 hexadecimal digits.
         """
@@ -120,12 +122,20 @@ class SpanStore(Protocol):
         """The attributes that spans of the window and their resources have, the most frequent first."""
 
     def attribute_values(
-        self, key: str, start: int, end: int, *, scope: str = "", prefix: str = "", limit: int = 1_000
+        self,
+        key: str,
+        start: int,
+        end: int,
+        *,
+        scope: str = "",
+        prefix: str = "",
+        service: str = "",
+        limit: int = 1_000,
     ) -> list[AttributeValue]:
         """The values of an attribute in the window whose text begins with `prefix`, the most frequent first.
 
         `scope` is span, resource, or both where it is empty; with "intrinsic" the key is `name` or `statusMessage`.
-        Of arrays, maps and bytes there are none but in resources.
+        With a `service` only its spans are asked. Of arrays, maps and bytes there are none but in resources.
         """
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:

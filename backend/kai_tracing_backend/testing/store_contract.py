@@ -188,6 +188,10 @@ class SpanStoreContract(OpenedStore):
         assert store.attribute_values("service.name", *window, scope="span") == []
         names = store.attribute_values("name", *window, scope="intrinsic")
         assert [(one.value, one.spans) for one in names] == [("op", 2), ("other", 1)]
+        for key, scope, value in (("http.route", "span", "/b"), ("service.name", "resource", "b")):
+            of_service = store.attribute_values(key, *window, scope=scope, service="b")
+            assert [(one.value, one.spans) for one in of_service] == [(value, 1)]
+        assert store.attribute_values("name", *window, scope="intrinsic", service="nobody") == []
         assert store.attribute_values("later", *window) == []
 
     def test_trace_ids_by_how_they_begin(self, store: SpanStore) -> None:
@@ -201,7 +205,10 @@ class SpanStoreContract(OpenedStore):
         assert store.trace_ids(ids[1]) == [ids[1]]
         assert store.trace_ids("b") == [ids[3]]
         assert store.trace_ids("0", limit=2) == ids[:2]
-        assert store.trace_ids("c") == []
+        short = "0" * 16 + "cd43dd8448eb211c"
+        store.write(batch(span(int(short, 16), at=NOON)))
+        assert store.trace_ids("cd43") == store.trace_ids(short[16:]) == store.trace_ids(short) == [short]
+        assert store.trace_ids("d43") == store.trace_ids("cd43dd8448eb211c0") == []
         for wrong in ("", "xyz", "0" * 33):
             with pytest.raises(ValueError, match=r"."):
                 store.trace_ids(wrong)

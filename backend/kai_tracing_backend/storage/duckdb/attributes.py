@@ -23,7 +23,7 @@ _COUNTED = ", ".join(f'count("{key}")' for key in PROMOTED)
 _OWN = {"name": "name", "statusMessage": "status_message"}
 """What every span has, as a column."""
 
-Window = Mapping[str, int]
+Window = Mapping[str, int | str]
 
 
 def attribute_keys(reading: Reading, start: int, end: int, limit: int) -> list[AttributeKey]:
@@ -37,10 +37,10 @@ def attribute_keys(reading: Reading, start: int, end: int, limit: int) -> list[A
 
 
 def attribute_values(
-    reading: Reading, key: str, start: int, end: int, scope: str, prefix: str, limit: int
+    reading: Reading, key: str, start: int, end: int, scope: str, prefix: str, service: str, limit: int
 ) -> list[AttributeValue]:
     """The values of an attribute; see `SpanStore.attribute_values`."""
-    window = {"start": start, "end": end}
+    window: Window = {"start": start, "end": end, "service": service}
     counts: Counter[tuple[str, str]] = Counter()
     values: dict[tuple[str, str], Value] = {}
 
@@ -69,7 +69,7 @@ def _keys(cursor: duckdb.DuckDBPyConnection, window: Window) -> Counter[tuple[st
             counts["span", key, _TYPES[kind]] += spans
     for kind_name, key, spans in fetch(cursor, statement("count_keys"), window):
         counts["span", key, kind_name] += spans
-    for attributes, spans in _resources(cursor, window):
+    for attributes, spans in _resources(cursor, {**window, "service": ""}):
         for key, value in attributes.items():
             counts["resource", key, _TYPES.get(type(value), "other")] += spans
     return counts

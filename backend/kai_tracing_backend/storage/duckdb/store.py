@@ -167,11 +167,13 @@ class DuckDBStore:
         """The trace ids that begin so; see `SpanStore.trace_ids`."""
         if not 1 <= len(prefix) <= 32:
             raise ValueError("a trace id has 1 to 32 digits")
-        first, last = (int(prefix.ljust(32, digit), 16) for digit in "0f")
-        window = {"limit": limit}
-        for name, number in (("first", first), ("last", last)):
-            window |= {f"{name}_high": number >> 64, f"{name}_low": number & (1 << 64) - 1}
-        days = self._reading.each(self._reading.days(), lambda cursor: fetch(cursor, statement("trace_ids"), window))
+        windows = [_ids_between(prefix.ljust(width, "0"), prefix.ljust(width, "f")) for width in _id_widths(prefix)]
+
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
+            wanted = ({**window, "limit": limit} for window in windows)
+            return [row for window in wanted for row in fetch(cursor, statement("trace_ids"), window)]
+
+        days = self._reading.each(self._reading.days(), read)
         found = {f"{high:016x}{low:016x}" for rows in days for high, low in rows}
         return sorted(found)[:limit]
 
@@ -193,10 +195,18 @@ class DuckDBStore:
         return attribute_keys(self._reading, start, end, limit)
 
     def attribute_values(
-        self, key: str, start: int, end: int, *, scope: str = "", prefix: str = "", limit: int = 1_000
+        self,
+        key: str,
+        start: int,
+        end: int,
+        *,
+        scope: str = "",
+        prefix: str = "",
+        service: str = "",
+        limit: int = 1_000,
     ) -> list[AttributeValue]:
         """The values of an attribute; see `SpanStore.attribute_values`."""
-        return attribute_values(self._reading, key, start, end, scope, prefix, limit)
+        return attribute_values(self._reading, key, start, end, scope, prefix, service, limit)
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:
         """The services; see `SpanStore.services`."""
@@ -272,3 +282,16 @@ def _merge(one: Rate, other: Rate) -> Rate:
         max_duration=max(one.max_duration, other.max_duration),
         sketch=sketch,
     )
+
+
+def _id_widths(prefix: str) -> tuple[int, ...]:
+    """How many digits the ids have that may begin so: 32, and 16 where they came with 64 bits."""
+    return (32,) if len(prefix) > 16 else (16, 32)
+
+
+def _ids_between(first: str, last: str) -> dict[str, int]:
+    """The parameters of `trace_ids.sql` for these ids."""
+    window: dict[str, int] = {}
+    for name, number in (("first", int(first, 16)), ("last", int(last, 16))):
+        window |= {f"{name}_high": number >> 64, f"{name}_low": number & (1 << 64) - 1}
+    return window

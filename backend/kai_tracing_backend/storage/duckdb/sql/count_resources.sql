@@ -1,3 +1,8 @@
 SELECT text, spans
-FROM (SELECT resource, count(*) AS spans FROM spans WHERE start_time >= $start AND start_time < $end GROUP BY resource)
+FROM (
+    SELECT resource, count(*) AS spans
+    FROM spans
+    WHERE start_time >= $start AND start_time < $end AND $service IN ('', service)
+    GROUP BY resource
+)
 JOIN resources ON resources.id = resource
