@@ -190,6 +190,7 @@ def test_zipkin_recordings_are_imported_in_part(backend: Backend) -> None:
         good = sum("timestamp" in one for one in spans)
         answer = api(backend, "import", path.read_bytes()).json
         assert (answer["accepted"], answer["rejected"]) == (good, len(spans) - good), path.name
+        assert answer["message"] in ("", f"start_time is missing ({len(spans) - good} spans)")
 
 
 def test_times_are_moved_to_now(backend: Backend, tmp_path: Path) -> None:

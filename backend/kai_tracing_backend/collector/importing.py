@@ -39,8 +39,7 @@ def decode(body: bytes, kind: str | None) -> tuple[list[pa.Table], Accepted]:
                 columns, of_part = _DECODERS[kind or detect(part)](part)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}" if number > 0 else str(error)) from error
-        if of_part.rejected:
-            accepted.reject(of_part.message, of_part.rejected)
+        accepted.add(of_part)
         if len(columns):
             tables.append(columns.finish())
     return tables, accepted

@@ -60,6 +60,12 @@ class Accepted:
         if said in self._reasons or len(self._reasons) < 5:
             self._reasons[said] = self._reasons.get(said, 0) + spans
 
+    def add(self, other: Accepted) -> None:
+        """Count what another part of the same request left out."""
+        for reason, spans in other._reasons.items():
+            self.reject(reason, spans)
+        self.rejected += other.rejected - sum(other._reasons.values())  # those whose reasons were too many
+
     @property
     def message(self) -> str:
         """Why, the first few reasons; empty where all is well."""
