@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from kai_tracing_backend.sketch import quantile
 from kai_tracing_backend.values import Value
@@ -183,13 +184,28 @@ class Operation:
 
 @dataclass(frozen=True)
 class Edge:
-    """Calls from one service to another. `weight` is how many there were, by the spans' adjusted counts."""
+    """Calls from one service to another. `weight` is how many there were, by the spans' adjusted counts.
+
+    A side that sends no spans has another type: `database`, `queue` (a messaging destination) or `external`.
+    """
 
     parent: str
     child: str
     calls: int
     weight: float
     errors: int
+    parent_type: str = "service"
+    child_type: str = "service"
+
+
+@dataclass(frozen=True)
+class DayStatistics:
+    """What there is of a day (UTC, by the start of the span). A trace that has spans of two days counts in both."""
+
+    day: date
+    spans: int
+    traces: int
+    bytes: int
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -18,10 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kai_tracing_backend.language import parse
-from kai_tracing_backend.model import StoredSpan
+from kai_tracing_backend.model import Edge, StoredSpan
 from kai_tracing_backend.sketch import quantile
 from kai_tracing_backend.storage.contract import SpanStore, StoreError
 from kai_tracing_backend.storage.duckdb import files
+from kai_tracing_backend.storage.duckdb.attribute_index import segments_with
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.testing.store_contract import EVER, SpanStoreContract, batch, span
 from kai_tracing_backend.values import dump, load
@@ -142,8 +144,8 @@ def test_a_newer_file_is_refused_and_an_older_one_upgraded(tmp_path: Path, monke
     """The message names the file and the remedy; nothing is changed. A migration runs once."""
     DuckDBStore(tmp_path).close()
     migrated: list[str] = []
-    monkeypatch.setattr(files, "VERSION", 2)
-    monkeypatch.setattr(files, "_MIGRATIONS", {1: "migrate"})
+    monkeypatch.setattr(files, "VERSION", 3)
+    monkeypatch.setattr(files, "_MIGRATIONS", {2: "migrate"})
 
     def statement(name: str) -> str:
         migrated.append(name)
@@ -157,6 +159,40 @@ def test_a_newer_file_is_refused_and_an_older_one_upgraded(tmp_path: Path, monke
     monkeypatch.undo()
     with pytest.raises(StoreError, match=r"history.duckdb was written by a newer.*Upgrade"):
         DuckDBStore(tmp_path)
+
+
+def test_files_of_version_one_are_upgraded(tmp_path: Path) -> None:
+    """Spans, rates and edges of tables as version 1 made them are there, indexed, and can be added to and deleted."""
+    old = Path(__file__).with_name("version_1")
+    now = tmp_path / "now"
+    with closing(DuckDBStore(now)) as store:
+        store.write(batch(*(span(n, n, attributes={"user": f"u-{n}"}) for n in range(1, 10_000))))
+        store.write(batch(span(1, 10_001, 1, service="b")))
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{now / '2024-10-04.duckdb'}' AS new (READ_ONLY)")
+        for name, created in (("2024-10-04", "create_day.sql"), ("history", "create_history.sql")):
+            connection.execute(f"ATTACH '{tmp_path / name}.duckdb' AS old")
+            connection.execute("USE old")
+            connection.execute((old / created).read_text())
+            if name != "history":
+                connection.execute("INSERT INTO spans BY NAME SELECT * EXCLUDE (segment) FROM new.spans")
+                connection.execute("INSERT INTO resources FROM new.resources; INSERT INTO scopes FROM new.scopes")
+                connection.execute("INSERT INTO rates FROM new.rates_recent")
+                connection.execute("INSERT INTO edges SELECT minute, parent, child, 1, 1, 0 FROM new.edges_recent")
+            connection.execute("USE memory; DETACH old")
+    with closing(DuckDBStore(tmp_path)) as store:
+        assert store.write(batch(span(1, 1, attributes={"user": "u-1"}), span(1, 10_002, 1, service="c"))) == 1
+        assert [int(found.span_id, 16) for found in store.trace("1")] == [1, 10_001, 10_002]
+        expected = [Edge("a", "b", 1, 1.0, 0), Edge("a", "c", 1, 1.0, 0)]
+        assert store.dependencies(*EVER) == expected
+        assert sum(rate.spans for rate in store.rates(*EVER)) == 10_001
+        (day,) = store.statistics()
+        assert (day.spans, day.traces) == (10_001, 9_999)
+        with store._files.cursor("day_20241004") as cursor:
+            assert segments_with(cursor, "user", "u-9000") == [1]
+        store.delete_day(date(2024, 10, 4))
+        assert store.dependencies(*EVER) == expected
+        assert sum(rate.spans for rate in store.rates(*EVER)) == 10_001
 
 
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from kai_tracing_backend.language.nodes import TraceQuery
 from kai_tracing_backend.model import (
     AttributeKey,
     AttributeValue,
+    DayStatistics,
     Edge,
     Operation,
     Rate,
@@ -147,11 +148,16 @@ class SpanStore(Protocol):
     def rates(self, start: int, end: int) -> list[Rate]:
         """Rate, errors and durations of every operation. To the minute; they outlive their spans."""
 
-    def dependencies(self, start: int, end: int) -> list[Edge]:
-        """Who calls whom: spans whose parent is in another service, whichever came first.
+    def dependencies(self, start: int, end: int, *, peers: bool = False) -> list[Edge]:
+        """Who calls whom: spans whose parent (for consumers: or link) is in another service, whichever came first.
 
-        To the minute in which the called span began; they outlive their spans.
+        To the minute in which the called span began; they outlive their spans. With `peers` also what sends no spans:
+        the databases, queues and other services that client, producer and consumer spans name. A call that was counted
+        to such a peer no longer is when its other side arrives.
         """
+
+    def statistics(self) -> list[DayStatistics]:
+        """How many spans and traces there are, and what they take on the disk, by day, newest first; quick."""
 
     def days(self) -> Sequence[date]:
         """The days (UTC, by the start of the span) that there are spans of."""

@@ -18,13 +18,13 @@ from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["HISTORY", "VERSION", "DayFile", "Files", "reported", "transaction"]
 
-VERSION = 1
+VERSION = 2
 """Of the tables; a file of an older version is migrated when it is opened, one of a newer version is refused."""
 
 HISTORY = "history"
 
-_MIGRATIONS: dict[int, str] = {}
-"""The statement's name that makes the next version of a version's tables."""
+_MIGRATIONS: dict[int, str] = {1: "migrate_{}_1"}
+"""The statement's name that makes the next version of a version's tables; `{}` is `day` or `history`."""
 
 _NO_ROOM = ("No space left", "File too large", "Disk quota", "out of disk", "max_temp_directory_size")
 
@@ -37,6 +37,7 @@ class DayFile:
         self.day = day
         self.name = f"day_{day:%Y%m%d}"
         self.readers = 0
+        self.filled: int | None = None  # rows that its segments have got, for its writer
 
 
 class Files:
@@ -96,16 +97,16 @@ class Files:
             raise StoreError(f"{path} cannot be opened: {error}") from error
         try:
             with self.cursor(name) as cursor:
-                self._migrate(cursor, path, "create_history" if name == HISTORY else "create_day")
+                self._migrate(cursor, path, "history" if name == HISTORY else "day")
         except BaseException:
             self._connection.execute(f'DETACH "{name}"')
             raise
 
-    def _migrate(self, cursor: duckdb.DuckDBPyConnection, path: Path, create: str) -> None:
+    def _migrate(self, cursor: duckdb.DuckDBPyConnection, path: Path, kind: str) -> None:
         tables = {name for (name,) in cursor.execute("SHOW TABLES").fetchall()}
         with transaction(cursor):
             if not tables:
-                cursor.execute(statement(create))
+                cursor.execute(statement(f"create_{kind}"))
                 return
             if "meta" not in tables:
                 raise StoreError(f"{path} is not a file of this store")
@@ -116,7 +117,7 @@ class Files:
                     f"knows {VERSION}). Upgrade kai-tracing-backend."
                 )
             for older in range(version, VERSION):
-                cursor.execute(statement(_MIGRATIONS[older]))
+                cursor.execute(statement(_MIGRATIONS[older].format(kind)))
             if version < VERSION:
                 cursor.execute("UPDATE meta SET version = $version", {"version": VERSION})
 
@@ -125,8 +126,8 @@ class Files:
         for file in self.days.values():
             own = self.id(file)
             with self.cursor(HISTORY) as cursor, transaction(cursor):
-                cursor.execute("DELETE FROM rates WHERE day = $day", {"day": own})
-                cursor.execute("DELETE FROM edges WHERE day = $day", {"day": own})
+                for table in ("rates_recent", "rates", "rates_long", "edges"):
+                    cursor.execute(f"DELETE FROM {table} WHERE day = $day", {"day": own})  # noqa: S608 - names above
 
     def id(self, file: DayFile) -> uuid.UUID:
         """What the history calls the file: a day that is deleted and filled again has another one."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 __all__ = ["statement"]
 
 _FOLDER = files("kai_tracing_backend.storage.duckdb") / "sql"
 _TEXTS = {entry.name.partition(".")[0]: entry.read_text() for entry in _FOLDER.iterdir() if entry.name.endswith(".sql")}
+_INCLUDE = re.compile(r"/\* include (\w+) \*/")
+
+
+def _whole(text: str) -> str:
+    return _INCLUDE.sub(lambda found: _whole(_TEXTS[found[1]]), text)
+
+
+_WHOLE = {name: _whole(text) for name, text in _TEXTS.items()}
 
 
 def statement(name: str) -> str:
-    """The text of `sql/<name>.sql`."""
-    return _TEXTS[name]
+    """The text of `sql/<name>.sql`, with the texts that it includes."""
+    return _WHOLE[name]

@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from kai_tracing_backend.columns import SHARED, to_span
+from kai_tracing_backend.columns import to_span
 from kai_tracing_backend.language.nodes import TraceQuery
-from kai_tracing_backend.model import AttributeKey, AttributeValue, Edge, Operation, Rate, SearchPage, StoredSpan
-from kai_tracing_backend.sketch import LN_GAMMA
+from kai_tracing_backend.model import (
+    AttributeKey,
+    AttributeValue,
+    DayStatistics,
+    Edge,
+    Operation,
+    Rate,
+    SearchPage,
+    StoredSpan,
+)
 from kai_tracing_backend.storage.duckdb.attributes import attribute_keys, attribute_values
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
-from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH, Reading, fetch, fetch_named, first_moment
+from kai_tracing_backend.storage.duckdb.maintenance import merge_rollups
+from kai_tracing_backend.storage.duckdb.reading import Reading, fetch, fetch_named
 from kai_tracing_backend.storage.duckdb.retention import DuckDBRetention
+from kai_tracing_backend.storage.duckdb.rollups import read_edges, read_operations, read_rates, read_services
 from kai_tracing_backend.storage.duckdb.search import search
+from kai_tracing_backend.storage.duckdb.segments import ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
+from kai_tracing_backend.storage.duckdb.statistics import read_statistics
 from kai_tracing_backend.storage.duckdb.whole import whole_traces
+from kai_tracing_backend.storage.duckdb.writing import Writer
 
 __all__ = ["DuckDBStore"]
-
-_MINUTE = 60_000_000_000
-_ONE_DAY = timedelta(days=1)
-_KEYS = ("trace_high", "trace_low", "span_id", "start_time", "kind")
-_LINKS = (*_KEYS, "parent_id", "service", "status", "adjusted_count", "flags")
-_FOUND = pa.schema(
-    [
-        ("minute", pa.int32()),
-        ("parent", pa.string()),
-        ("child", pa.string()),
-        ("calls", pa.int64()),
-        ("weight", pa.float64()),
-        ("errors", pa.int64()),
-    ]
-)
 
 
 class DuckDBStore:
@@ -57,6 +52,7 @@ class DuckDBStore:
         self._files = Files(folder, memory_limit, threads)
         self._reading = Reading(self._files)
         self._writing = threading.Lock()
+        self._writer = Writer(self._files)
         self.retention = DuckDBRetention(self._reading, self._writing, self._drop_day, self.rates)
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -65,68 +61,10 @@ class DuckDBStore:
         """Store a batch; see `SpanStore.write`. A batch of several days is written day by day."""
         with self._writing, self._reading.reporting():
             try:
-                return self._write(batch, counted)
+                return self._writer.write(batch, counted)
             except duckdb.FatalException:  # a write failed half-way, and DuckDB refuses all work until it is reopened
                 self._files.reopen()
-                return self._write(batch, counted)
-
-    def _write(self, batch: pa.Table, counted: bool) -> int:
-        days = pc.divide(batch["start_time"], DAY)
-        present = sorted(pc.unique(days).to_pylist())
-        if len(present) == 1:
-            return self._write_day(present[0], batch, counted)
-        return sum(self._write_day(day, batch.filter(pc.equal(days, day)), counted) for day in present)
-
-    def _write_day(self, number: int, batch: pa.Table, counted: bool) -> int:
-        file = self._files.day(EPOCH + timedelta(days=number))
-        with self._files.cursor(file.name) as cursor:
-            batch = self._new_spans(cursor, batch)
-            if batch.num_rows == 0:
-                return 0
-            # Spans of a trace side by side: their trace ids then take a byte or two instead of sixteen.
-            batch = batch.sort_by([("trace_high", "ascending"), ("trace_low", "ascending")])
-            edges = self._edges(file.day, batch) if counted else None
-            cursor.register("incoming", batch)
-            with transaction(cursor):
-                for name in ("write_resources", "write_scopes", "write_spans", "write_traces"):
-                    cursor.execute(statement(name))
-                if edges is not None:
-                    cursor.register("found", edges)
-                    cursor.execute(statement("write_edges"))
-                    cursor.execute(statement("write_rates"), {"ln_gamma": LN_GAMMA})
-        return int(batch.num_rows)
-
-    def _new_spans(self, cursor: duckdb.DuckDBPyConnection, batch: pa.Table) -> pa.Table:
-        """The batch without what was delivered before."""
-        keys = batch.select(_KEYS).append_column("row_index", pa.array(range(batch.num_rows), pa.int64()))
-        first, last = _range(batch)
-        cursor.register("keys", keys)
-        found = cursor.execute(statement("find_duplicates"), {"first": first, "last": last}).fetchall()
-        if not found:
-            return batch
-        gone = pa.array([row for (row,) in found], pa.int64())
-        return batch.filter(pc.invert(pc.is_in(keys["row_index"], value_set=gone)))
-
-    def _edges(self, day: date, batch: pa.Table) -> pa.Table:
-        """The calls between services that are complete with this batch; the other side may be in the next day."""
-        links = batch.select(_LINKS)
-        found: list[tuple[Any, ...]] = []
-        for near in (day - _ONE_DAY, day, day + _ONE_DAY):
-            if (file := self._files.days.get(near)) is None:
-                continue
-            with self._files.cursor(file.name) as cursor:
-                cursor.register("links", links)
-                cursor.register("wanted", links)
-                if near == day:
-                    found += cursor.execute(statement("inner_edges"), {"shared": SHARED}).fetchall()
-                ((first, last),) = cursor.execute(statement("trace_range")).fetchall()
-                if first is not None:
-                    window = {"first": first, "last": last, "shared": SHARED}
-                    found += cursor.execute(statement("find_edges"), window).fetchall()
-        columns = list(zip(*found, strict=True)) or [()] * len(_FOUND)
-        return pa.table(
-            [pa.array(values, kind.type) for values, kind in zip(columns, _FOUND, strict=True)], schema=_FOUND
-        )
+                return self._writer.write(batch, counted)
 
     def delete_day(self, day: date) -> None:
         """Drop a day's file; see `SpanStore.delete_day`. Its rates and dependencies move into the history first."""
@@ -135,9 +73,11 @@ class DuckDBStore:
                 self._drop_day(file)
 
     def _drop_day(self, file: DayFile) -> None:
-        with self._files.cursor(file.name) as cursor, transaction(cursor):
-            cursor.execute(statement("archive_rates"))
-            cursor.execute(statement("archive_edges"))
+        with self._files.cursor(file.name) as cursor:
+            merge_rollups(cursor)
+            with transaction(cursor):
+                cursor.execute(statement("archive_rates"))
+                cursor.execute(statement("archive_edges"))
         self._files.drop(file)
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -150,11 +90,9 @@ class DuckDBStore:
         wanted = {"high": number >> 64, "low": number & (1 << 64) - 1}
 
         def read(cursor: duckdb.DuckDBPyConnection) -> list[StoredSpan]:
-            ((first, last),) = fetch(cursor, statement("find_trace"), wanted)
-            if first is None:
-                return []
-            window = {**wanted, "first": first, "last": last}
-            return [to_span(row) for row in fetch_named(cursor, statement("read_trace"), window)]
+            found = ranges(segment for (segment,) in fetch(cursor, statement("find_trace"), wanted))
+            windows = ({**wanted, "first": first, "last": last} for first, last in found)
+            return [to_span(row) for window in windows for row in fetch_named(cursor, statement("read_trace"), window)]
 
         spans = [span for found in self._reading.each(self._reading.days(), read) for span in found]
         return sorted(spans, key=lambda span: (span.start_time, -span.duration))
@@ -210,47 +148,23 @@ class DuckDBStore:
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:
         """The services; see `SpanStore.services`."""
-        rows = self._rollups("read_services", start, end)
-        return sorted({name for (name,) in rows})
+        return read_services(self._reading, start, end)
 
     def operations(self, service: str, start: int = 0, end: int = 1 << 62) -> list[Operation]:
         """A service's operations; see `SpanStore.operations`."""
-        rows = self._rollups("read_operations", start, end, service=service)
-        return [Operation(name, kind) for name, kind in sorted(set(rows))]
+        return read_operations(self._reading, service, start, end)
 
     def rates(self, start: int, end: int) -> list[Rate]:
         """Rate, errors and durations; see `SpanStore.rates`."""
-        merged: dict[tuple[Any, ...], Rate] = {}
-        for *plain, buckets, weights in self._rollups("read_rates", start, end):
-            values = (*plain, dict(zip(buckets, weights, strict=True)))
-            rate = Rate(*values)
-            key = (rate.service, rate.name, rate.kind, rate.status)
-            other = merged.get(key)
-            merged[key] = rate if other is None else _merge(other, rate)
-        return [merged[key] for key in sorted(merged)]
+        return read_rates(self._reading, start, end)
 
-    def dependencies(self, start: int, end: int) -> list[Edge]:
+    def dependencies(self, start: int, end: int, *, peers: bool = False) -> list[Edge]:
         """Who calls whom; see `SpanStore.dependencies`."""
-        merged: dict[tuple[str, str], Edge] = {}
-        for row in self._rollups("read_edges", start, end):
-            edge = Edge(*row)
-            if (other := merged.get((edge.parent, edge.child))) is not None:
-                edge = Edge(
-                    edge.parent,
-                    edge.child,
-                    edge.calls + other.calls,
-                    edge.weight + other.weight,
-                    edge.errors + other.errors,
-                )
-            merged[edge.parent, edge.child] = edge
-        return [merged[key] for key in sorted(merged)]
+        return read_edges(self._reading, start, end, peers=peers)
 
-    def _rollups(self, name: str, start: int, end: int, **parameters: Any) -> Iterator[tuple[Any, ...]]:
-        """The rows of a statement over the days and the history; the other side of an edge may be in the next day."""
-        window = {"first": start // _MINUTE, "last": max(start, end - 1) // _MINUTE, **parameters}
-        names = [file for file in self._reading.days() if start - 2 * DAY < first_moment(file) < end + DAY]
-        for found in self._reading.each([*names, None], lambda cursor: fetch(cursor, statement(name), window)):
-            yield from found
+    def statistics(self) -> list[DayStatistics]:
+        """What there is; see `SpanStore.statistics`."""
+        return read_statistics(self._reading)
 
     def days(self) -> list[date]:
         """The days that there are spans of, newest first."""
@@ -262,26 +176,6 @@ class DuckDBStore:
             if not self._reading.closed:
                 self._reading.closed = True
                 self._files.close()
-
-
-def _range(batch: pa.Table) -> tuple[int, int]:
-    ends = pc.min_max(batch["start_time"]).as_py()
-    return ends["min"], ends["max"]
-
-
-def _merge(one: Rate, other: Rate) -> Rate:
-    sketch = dict(one.sketch)
-    for bucket, weight in other.sketch.items():
-        sketch[bucket] = sketch.get(bucket, 0.0) + weight
-    return replace(
-        one,
-        spans=one.spans + other.spans,
-        weight=one.weight + other.weight,
-        total_duration=one.total_duration + other.total_duration,
-        min_duration=min(one.min_duration, other.min_duration),
-        max_duration=max(one.max_duration, other.max_duration),
-        sketch=sketch,
-    )
 
 
 def _id_widths(prefix: str) -> tuple[int, ...]:

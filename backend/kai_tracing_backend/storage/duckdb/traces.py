@@ -19,6 +19,7 @@ from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.storage.duckdb.files import DayFile
 from kai_tracing_backend.storage.duckdb.reading import Reading, fetch, fetch_named
 from kai_tracing_backend.storage.duckdb.search_conditions import Bounds, SearchConditions
+from kai_tracing_backend.storage.duckdb.segments import ranges as segment_ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["TraceIds", "TraceReader"]
@@ -82,7 +83,7 @@ class TraceReader:
 
         def read(file: DayFile, cursor: duckdb.DuckDBPyConnection) -> None:
             cursor.register("wanted", wanted)
-            ranges = _merged(fetch(cursor, statement("search_ranges")))
+            ranges = _merged(segment_ranges(segment for (segment,) in fetch(cursor, statement("trace_segments"))))
             if not ranges:
                 return
             filters = self._of_file(file, cursor)
@@ -204,7 +205,7 @@ def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _within(ranges: Sequence[tuple[int, int]]) -> tuple[str, dict[str, int]]:
-    terms = [f"start_time BETWEEN $first{index} AND $last{index}" for index in range(len(ranges))]
+    terms = [f"segment BETWEEN $first{index} AND $last{index}" for index in range(len(ranges))]
     window: dict[str, int] = {}
     for index, (first, last) in enumerate(ranges):
         window |= {f"first{index}": first, f"last{index}": last}

@@ -10,6 +10,7 @@ import pyarrow as pa
 from kai_tracing_backend.columns import to_span
 from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.storage.duckdb.reading import Reading, fetch, fetch_named
+from kai_tracing_backend.storage.duckdb.segments import ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["whole_traces"]
@@ -29,10 +30,9 @@ def whole_traces(reading: Reading, trace_ids: Sequence[str]) -> list[list[Stored
 
     def read(cursor: duckdb.DuckDBPyConnection) -> list[StoredSpan]:
         cursor.register("wanted", wanted)
-        ((first, last),) = fetch(cursor, statement("trace_range"))
-        if first is None:
-            return []
-        return [to_span(row) for row in fetch_named(cursor, statement("read_whole"), {"first": first, "last": last})]
+        there = ranges(segment for (segment,) in fetch(cursor, statement("trace_segments")))
+        windows = ({"first": first, "last": last} for first, last in there)
+        return [to_span(row) for window in windows for row in fetch_named(cursor, statement("read_whole"), window)]
 
     found: dict[str, list[StoredSpan]] = {}
     for spans in reading.each(reading.days(), read) if numbers else ():

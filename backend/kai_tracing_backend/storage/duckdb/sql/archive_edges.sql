@@ -1,1 +1,1 @@
-INSERT INTO history.edges SELECT (SELECT id FROM meta), * FROM edges
+INSERT INTO history.edges SELECT *, (SELECT id FROM meta) FROM edges

@@ -1,6 +1,8 @@
--- Version 1 of a day's file.
+-- Version 2 of a day's file.
 CREATE TABLE meta (version INTEGER NOT NULL, id UUID NOT NULL);
 CREATE TABLE spans (
+    -- Which run of 8,192 spans, as they were written, it is in: what the indexes below point to.
+    segment INTEGER NOT NULL,
     trace_high UBIGINT NOT NULL,
     trace_low UBIGINT NOT NULL,
     span_id UBIGINT NOT NULL,
@@ -61,35 +63,6 @@ CREATE TABLE spans (
 -- What spans share. Small numbers in the spans, since a long text would not be kept once only.
 CREATE TABLE resources (id INTEGER NOT NULL, text VARCHAR NOT NULL);
 CREATE TABLE scopes (id INTEGER NOT NULL, text VARCHAR NOT NULL);
--- Where in the file a trace is: one row for each trace and commit.
-CREATE TABLE traces (
-    trace_high UBIGINT NOT NULL,
-    trace_low UBIGINT NOT NULL,
-    first_start BIGINT NOT NULL,
-    last_start BIGINT NOT NULL
-);
--- One row for each operation, status, minute and commit; buckets and weights are a DDSketch.
-CREATE TABLE rates (
-    minute INTEGER NOT NULL,
-    service VARCHAR NOT NULL,
-    name VARCHAR NOT NULL,
-    kind UTINYINT NOT NULL,
-    status UTINYINT NOT NULL,
-    spans BIGINT NOT NULL,
-    weight DOUBLE NOT NULL,
-    total_duration DOUBLE NOT NULL,
-    min_duration BIGINT NOT NULL,
-    max_duration BIGINT NOT NULL,
-    buckets SMALLINT[] NOT NULL,
-    weights DOUBLE[] NOT NULL
-);
--- One row for each pair of services, minute and commit.
-CREATE TABLE edges (
-    minute INTEGER NOT NULL,
-    parent VARCHAR NOT NULL,
-    child VARCHAR NOT NULL,
-    calls BIGINT NOT NULL,
-    weight DOUBLE NOT NULL,
-    errors BIGINT NOT NULL
-);
-INSERT INTO meta VALUES (1, uuid());
+/* include create_indexes */
+/* include create_rollups */
+INSERT INTO meta VALUES (2, uuid());

@@ -1,4 +1,4 @@
-SELECT spans.* REPLACE (resources.text AS resource, scopes.text AS scope)
+SELECT spans.* EXCLUDE (segment) REPLACE (resources.text AS resource, scopes.text AS scope)
 FROM spans
 JOIN resources ON resources.id = spans.resource
 JOIN scopes ON scopes.id = spans.scope

@@ -1,1 +1,5 @@
-SELECT DISTINCT name, kind FROM rates WHERE service = $service AND minute BETWEEN $first AND $last
+SELECT DISTINCT name, kind
+FROM (
+/* include chosen_rates */
+)
+WHERE service = $service

@@ -1,4 +1,6 @@
-WITH chosen AS (SELECT * FROM rates WHERE minute BETWEEN $first AND $last),
+WITH chosen AS (
+/* include chosen_rates */
+),
 totals AS (
     SELECT service, name, kind, status, sum(spans)::BIGINT AS spans, sum(weight) AS weight,
         sum(total_duration) AS total_duration, min(min_duration) AS min_duration, max(max_duration) AS max_duration

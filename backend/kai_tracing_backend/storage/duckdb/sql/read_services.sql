@@ -1,1 +1,4 @@
-SELECT DISTINCT service FROM rates WHERE minute BETWEEN $first AND $last
+SELECT DISTINCT service
+FROM (
+/* include chosen_rates */
+)

@@ -1,4 +1,4 @@
-INSERT INTO rates
+INSERT INTO rates_recent
 SELECT
     minute, service, name, kind, status,
     sum(spans), sum(weight), sum(total_duration), min(min_duration), max(max_duration),

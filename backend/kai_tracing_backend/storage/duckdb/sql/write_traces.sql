@@ -1,4 +1,1 @@
-INSERT INTO traces
-SELECT trace_high, trace_low, min(start_time), max(start_time)
-FROM incoming
-GROUP BY trace_high, trace_low
+INSERT INTO traces SELECT DISTINCT trace_high, trace_low, segment FROM incoming

@@ -1,0 +1,163 @@
+"""Writing a batch: spans, their indexes and rollups in one transaction of the day's file."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kai_tracing_backend.columns import SHARED
+from kai_tracing_backend.sketch import LN_GAMMA
+from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
+from kai_tracing_backend.storage.duckdb.maintenance import Maintenance
+from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH
+from kai_tracing_backend.storage.duckdb.segments import SEGMENT, ranges
+from kai_tracing_backend.storage.duckdb.statements import statement
+
+__all__ = ["Writer"]
+
+_MINUTE = 60_000_000_000
+_LOOKED_AT = 64  # segments in which relatives are looked for; a trace that is in more than these never ends
+# What relatives and edges are found by.
+_ARRIVED = (
+    *("trace_high", "trace_low", "span_id", "start_time", "kind", "parent_id", "service", "status", "adjusted_count"),
+    *("flags", "peer.service", "server.address", "url.full", "http.url", "db.system.name", "db.system", "db.namespace"),
+    "messaging.destination.name",
+)
+_LINKED = pa.schema(
+    [
+        ("trace_high", pa.uint64()),
+        ("trace_low", pa.uint64()),
+        ("span_id", pa.uint64()),
+        ("minute", pa.int32()),
+        ("service", pa.string()),
+        ("weight", pa.float64()),
+        ("errors", pa.int64()),
+    ]
+)
+
+
+class Writer:
+    """Writes to the files. One call at a time: the caller holds the store's lock."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._maintenance = Maintenance()
+
+    def write(self, batch: pa.Table, counted: bool) -> int:
+        """See `SpanStore.write`. A batch of several days is written day by day."""
+        days = pc.divide(batch["start_time"], DAY)
+        present = sorted(pc.unique(days).to_pylist())
+        if len(present) == 1:
+            return self._write_day(present[0], batch, counted)
+        return sum(self._write_day(day, batch.filter(pc.equal(days, day)), counted) for day in present)
+
+    def _write_day(self, number: int, batch: pa.Table, counted: bool) -> int:
+        file = self._files.day(EPOCH + timedelta(days=number))
+        with self._files.cursor(file.name) as cursor:
+            linked = _linked(batch)
+            self._find_relatives(cursor, file, batch, linked)
+            batch = _new_spans(cursor, batch)
+            if batch.num_rows == 0:
+                return 0
+            # Spans of a trace side by side: their trace ids then take a byte or two instead of sixteen.
+            batch = batch.sort_by([("trace_high", "ascending"), ("trace_low", "ascending")])
+            filled = _filled(cursor, file)
+            cursor.register("arrived", batch.select(_ARRIVED))
+            cursor.register("incoming", batch.append_column("segment", _segments(filled, batch.num_rows)))
+            file.filled = None  # not known until it is committed
+            with transaction(cursor):
+                _write_spans(cursor)
+                if counted:
+                    _write_rollups(cursor, _linked(batch) if linked.num_rows else linked)
+            file.filled = filled + batch.num_rows
+            self._maintenance.after_write(cursor, file, batch.num_rows)
+        return int(batch.num_rows)
+
+    def _find_relatives(
+        self, cursor: duckdb.DuckDBPyConnection, file: DayFile, batch: pa.Table, linked: pa.Table
+    ) -> None:
+        """Collect the spans of the batch's traces that are there, in this day and those beside it."""
+        cursor.register("arrived", batch.select(_ARRIVED))
+        wanted = ("trace_high", "trace_low")
+        cursor.register(
+            "wanted", pa.concat_tables([batch.select(wanted), linked.select(wanted)]).group_by(wanted).aggregate([])
+        )
+        cursor.execute(statement("create_relatives"))
+        window = pc.min_max(batch["start_time"]).as_py()
+        near = {"first": window["min"], "last": window["max"], "limit": _LOOKED_AT}
+        for offset in (-1, 0, 1):
+            if (beside := self._files.days.get(file.day + timedelta(days=offset))) is None:
+                continue
+            cursor.execute(f'USE "{beside.name}"')
+            segments = cursor.execute(statement("near_segments"), near).fetchall()
+            for first, last in ranges(segment for (segment,) in segments):
+                cursor.execute(statement("find_relatives"), {"first": first, "last": last})
+            cursor.execute(statement("find_old_links"))
+        cursor.execute(f'USE "{file.name}"')
+
+
+def _write_spans(cursor: duckdb.DuckDBPyConnection) -> None:
+    tables = ("resources", "scopes", "spans", "traces", "segments", "attributes")
+    for table in tables:
+        cursor.execute(statement(f"write_{table}"))
+
+
+def _write_rollups(cursor: duckdb.DuckDBPyConnection, linked: pa.Table) -> None:
+    cursor.execute(statement("write_rates"), {"ln_gamma": LN_GAMMA})
+    cursor.execute(statement("write_edges"), {"shared": SHARED})
+    cursor.register("linked", linked)
+    cursor.execute(statement("write_link_edges"))
+    if linked.num_rows:
+        cursor.execute(statement("write_awaited"))
+
+
+def _new_spans(cursor: duckdb.DuckDBPyConnection, batch: pa.Table) -> pa.Table:
+    """The batch without what was delivered before."""
+    numbers = pa.array(range(batch.num_rows), pa.int64())
+    cursor.register("arrived", batch.select(_ARRIVED).append_column("row_index", numbers))
+    found = cursor.execute(statement("find_duplicates")).fetchall()
+    if not found:
+        return batch
+    gone = pa.array([row for (row,) in found], pa.int64())
+    return batch.filter(pc.invert(pc.is_in(numbers, value_set=gone)))
+
+
+def _filled(cursor: duckdb.DuckDBPyConnection, file: DayFile) -> int:
+    """How many rows the segments of a file have got."""
+    if file.filled is None:
+        ((file.filled,),) = cursor.execute(statement("filled"), {"size": SEGMENT}).fetchall()
+    return file.filled
+
+
+def _segments(filled: int, rows: int) -> pa.Array:
+    return pa.array([row // SEGMENT for row in range(filled, filled + rows)], pa.int32())
+
+
+def _linked(batch: pa.Table) -> pa.Table:
+    """The links of consumers to other spans than their parents, each with what the consumer counts for."""
+    columns = ("trace_high", "trace_low", "parent_id", "links", "start_time", "service", "adjusted_count", "status")
+    consumers = batch.select(columns).filter(
+        pc.and_(pc.equal(batch["kind"], 5), pc.is_valid(batch["links"]))  # CONSUMER
+    )
+    rows: list[dict[str, Any]] = []
+    for span in consumers.to_pylist():
+        parent = (span["trace_high"], span["trace_low"], span["parent_id"])
+        ids = {(int(trace[:16], 16), int(trace[16:], 16), int(own, 16)) for trace, own, *_ in json.loads(span["links"])}
+        rows += (
+            {
+                "trace_high": high,
+                "trace_low": low,
+                "span_id": own,
+                "minute": span["start_time"] // _MINUTE,
+                "service": span["service"],
+                "weight": span["adjusted_count"],
+                "errors": int(span["status"] == 2),
+            }
+            for high, low, own in ids - {parent}
+        )
+    return pa.Table.from_pylist(rows, schema=_LINKED)

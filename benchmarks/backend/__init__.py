@@ -1,0 +1,1 @@
+"""What the trace backend's store costs: `python -m benchmarks.backend`."""
