@@ -95,6 +95,7 @@ CHANGES: Mapping[tuple[str, str], bytes] = {
     ("POST", "/api/v1/pins"): b'{"trace_id": "{trace}", "note": "{key}"}',
     ("DELETE", "/api/v1/pins/{trace_id}"): b"",
     ("POST", "/api/v1/archive/restore"): b'{"trace_id": "{trace}"}',
+    ("POST", "/api/v1/import"): b'{"resourceSpans": []}',
 }
 """By method and path of what changes something, a body that it takes; `{trace}` and `{key}` are filled in."""
 
@@ -141,8 +142,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backend(place: Path, tenants: list[Tenant]) -> Iterator[Backend]:
-    """A backend with their tokens."""
-    with running(place) as made:
+    """A backend with their tokens, and a rule of retention for each."""
+    policy = place / "retention.yaml"
+    policy.write_text(
+        "rules:\n"
+        + "".join(f"  - {{name: of {one.name}, match: {{tenant: {one.name}}}, keep: 9d}}\n" for one in tenants)
+        + "  - {name: rest, keep: 7d}\n"
+    )
+    with running(place, retention_file=policy) as made:
         yield made
 
 
@@ -286,3 +293,11 @@ def test_requests_of_senders_go_to_their_tenant(backend: Backend, tenants: list[
             path = f"/api/v1/traces/{number}"
             status = ask(backend.settings.api_port, path, **tenant.headers("query")).status
             assert status == (200 if owner == tenant.name else 404)
+
+
+def test_a_tenant_sees_the_rules_that_concern_it_alone(backend: Backend, tenants: list[Tenant]) -> None:
+    """Neither another's rule nor its name is in what a tenant is told of the retention policy."""
+    for one, other in (tenants, reversed(tenants)):
+        answer = ask(backend.settings.api_port, "/api/v1/retention/policy", **one.headers("query"))
+        assert [rule["name"] for rule in answer.json["rules"]] == [f"of {one.name}", "rest"]
+        assert other.name.encode() not in answer.body

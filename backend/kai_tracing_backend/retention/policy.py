@@ -17,7 +17,7 @@ from kai_tracing_backend.keeping import AttributeTest, KeepRule
 from kai_tracing_backend.retention.units import parse_comparison, parse_keep, parse_share, parse_size, parse_time
 from kai_tracing_core.errors import did_you_mean
 
-__all__ = ["DEFAULT_POLICY", "MAX_RULES", "Match", "Policy", "PolicyError", "PolicyRule", "read_policy"]
+__all__ = ["DEFAULT_POLICY", "MAX_RULES", "Match", "Policy", "PolicyError", "PolicyRule", "concerns", "read_policy"]
 
 MAX_RULES = 60
 MAX_TEXT = 1 << 20
@@ -146,10 +146,11 @@ class Policy(_Part):
 
     def for_tenant(self, tenant: str) -> list[KeepRule]:
         """The rules that concern a tenant, as a store understands them."""
-        return [_keep_rule(rule) for rule in self.rules if _concerns(rule, tenant)]
+        return [_keep_rule(rule) for rule in self.rules if concerns(rule, tenant)]
 
 
-def _concerns(rule: PolicyRule, tenant: str) -> bool:
+def concerns(rule: PolicyRule, tenant: str) -> bool:
+    """Whether the rule is for the traces of this tenant."""
     globs: Sequence[str] | None = rule.match.tenant if rule.match is not None else None
     return globs is None or any(fnmatchcase(tenant, glob) for glob in globs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import yaml
 from fastapi import Depends, Path, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -17,7 +18,9 @@ from kai_tracing_backend.api.v1.models import Failure
 from kai_tracing_backend.keeping import NEVER, Pin
 from kai_tracing_backend.retention.keeper import BusyError, Keeper, Plan, StaleError, Sweep
 from kai_tracing_backend.retention.planning import RulePlan
+from kai_tracing_backend.retention.policy import concerns
 from kai_tracing_backend.retention.units import parse_keep
+from kai_tracing_backend.tenants import DEFAULT_TENANT
 
 __all__ = ["Keeping", "keep_time", "router"]
 
@@ -65,15 +68,24 @@ class PinRequest(BaseModel):
 
 
 @router.get("/retention/policy")
-def policy(keeper: Keeping) -> dict[str, Any]:
-    """The policy that holds now, and what is wrong with its file, if anything: then it is the last good one."""
+def policy(keeper: Keeping, tenant: Asking) -> dict[str, Any]:
+    """The policy that holds now, and what is wrong with its file, if anything: then it is the last good one.
+
+    The default tenant sees the file as it is; the others see the rules that concern them, and nobody else's name.
+    """
     now = keeper.source.current()
+    whole = tenant.name == DEFAULT_TENANT
+    rules = [
+        rule.model_dump(mode="json", exclude_none=True, exclude=None if whole else {"match": {"tenant"}})
+        for rule in now.policy.rules
+        if whole or concerns(rule, tenant.name)
+    ]
     return {
-        "source": now.source,
+        "source": now.source if whole else "what of the backend's policy concerns this tenant",
         "loaded": str(now.loaded),
-        "error": now.error,
-        "text": now.text,
-        "rules": [rule.model_dump(mode="json", exclude_none=True) for rule in now.policy.rules],
+        "error": now.error if whole else None,
+        "text": now.text if whole else yaml.safe_dump({"rules": rules}, sort_keys=False, allow_unicode=True),
+        "rules": rules,
         "rollups": str(now.policy.rollups),
         "maxSize": now.policy.max_size,
     }
