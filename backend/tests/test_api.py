@@ -209,10 +209,21 @@ def test_attributes_to_choose_from(backend: Backend) -> None:
 
 def test_dependencies_of_a_window(backend: Backend) -> None:
     """Calls, what they stand for, and errors."""
-    edge = {"parent": "shop", "child": "stock", "calls": 1, "adjustedCalls": 4.0, "errors": 1}
+    sides = {"parent": "shop", "parentType": "service", "child": "stock", "childType": "service"}
+    edge = {**sides, "calls": 1, "adjustedCalls": 4.0, "errors": 1}
     assert get(backend, "dependencies", **around()).json["dependencies"] == [edge]
     assert get(backend, "dependencies", **around(service="other")).json["dependencies"] == []
     assert get(backend, "dependencies").json["dependencies"] == []
+
+
+def test_dependencies_with_what_sends_no_spans(backend: Backend) -> None:
+    """With `peers` a database that a client span names, as such; without, services alone."""
+    attributes = {"db.system.name": "postgresql"}
+    backend.tenants.get().store.write(batch(span(77, 1, service="shop", kind=3, attributes=attributes, at=NOON)))
+    asked = around(service="postgresql")
+    assert get(backend, "dependencies", **asked).json["dependencies"] == []
+    (edge,) = get(backend, "dependencies", **asked, peers="true").json["dependencies"]
+    assert (edge["parent"], edge["child"], edge["childType"]) == ("shop", "postgresql", "database")
 
 
 def test_rates_with_their_series(backend: Backend) -> None:

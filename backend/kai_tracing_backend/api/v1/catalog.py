@@ -13,6 +13,7 @@ from kai_tracing_backend.api.parameters import DAY
 from kai_tracing_backend.api.v1.asking import Asking, Ever, LastDay, PageCursor, PageLimit, router_of
 from kai_tracing_backend.api.v1.models import Dependencies, Dependency, Failure, Operation, Operations, Services, Stats
 from kai_tracing_backend.api.v1.words import kind_word
+from kai_tracing_backend.model import Edge
 
 __all__ = ["router"]
 
@@ -50,21 +51,32 @@ def dependencies(
     tenant: Asking,
     window: LastDay,
     service: Annotated[str | None, Query(description="Only calls from or to this one.", examples=["cart"])] = None,
+    peers: Annotated[bool, Query(description="Also databases, queues and services that send no spans.")] = False,
     limit: PageLimit = 1_000,
     cursor: PageCursor = None,
 ) -> Dependencies:
     """Who calls whom, to the minute; without times, in the last day. Older ones outlive their spans."""
-    edges = tenant.store.dependencies(*window)
+    edges = tenant.store.dependencies(*window, peers=peers)
     wanted = [edge for edge in edges if service is None or service in (edge.parent, edge.child)]
-    found, following = page(wanted, lambda edge: (edge.parent, edge.child), limit, cursor)
+    found, following = page(wanted, _names, limit, cursor)
     start, end = map(str, window)
     answer = [
         Dependency(
-            parent=edge.parent, child=edge.child, calls=edge.calls, adjusted_calls=edge.weight, errors=edge.errors
+            parent=edge.parent,
+            parent_type=edge.parent_type,
+            child=edge.child,
+            child_type=edge.child_type,
+            calls=edge.calls,
+            adjusted_calls=edge.weight,
+            errors=edge.errors,
         )
         for edge in found
     ]
     return Dependencies(start=start, end=end, dependencies=answer, cursor=following)
+
+
+def _names(edge: Edge) -> tuple[str, ...]:
+    return edge.parent, edge.child, edge.parent_type, edge.child_type
 
 
 @router.get("/stats")

@@ -273,10 +273,12 @@ class AttributeValues(_Answer):
 
 
 class Dependency(_Answer):
-    """Calls from one service to another."""
+    """Calls from one service to another, or to what sends no spans: its type is database, queue or external then."""
 
     parent: str
+    parent_type: str
     child: str
+    child_type: str
     calls: int = Field(description="that were received")
     adjusted_calls: float = Field(description="that those stand for, by their sampling probabilities")
     errors: int
