@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROVIDERS := $(wildcard providers/*) backend
 READY := $(VENV)/.ready
 
-.PHONY: demo test coverage test-all wheels check docs bench interop clean drill
+.PHONY: demo soak test coverage test-all wheels check docs bench interop clean drill
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml) backend/pyproject.toml
@@ -33,6 +33,10 @@ check: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Ten minutes of mixed use of the store; SECONDS=60 for less.
+soak: $(READY)
+	$(BIN)/python -m benchmarks.backend.soak $(or $(SECONDS),600)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

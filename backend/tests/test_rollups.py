@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kai_tracing_backend.language import parse
 from kai_tracing_backend.model import Edge, SpanLink, StoredSpan
 from kai_tracing_backend.storage.duckdb import maintenance
 from kai_tracing_backend.storage.duckdb.attribute_index import INDEXED, segments_with
@@ -92,6 +93,24 @@ def test_the_attribute_index_knows_the_segments(
         for key, value in (("http.route", "/"), ("user", True), ("user", 1.5)):
             assert segments_with(cursor, key, value) is None
     assert ranges([5, 2, 1, 2]) == [(1, 2), (5, 5)]
+
+
+def test_a_search_reads_only_the_segments_that_may_have_it(store: DuckDBStore) -> None:
+    """What the index narrows is found as before: alone, with more conditions, in arrays, and where there is nothing."""
+    first = [span(n, n, attributes={"user": f"u-{n}", "n": n}) for n in range(1, 9_000)]
+    store.write(batch(*first, span(20_000, 1, attributes={"user": ["u-1", "u-2"]})))
+    found = {
+        text: sorted(int(one.summary.trace_id, 16) for one in store.search(parse(text), *EVER).traces)
+        for text in (
+            '{ span.user = "u-1" }',
+            '{ span.user = "u-8500" && span.n > 1 }',
+            '{ span.user = "u-8500" && span.n < 1 }',
+            '{ span.user = "nobody" }',
+            '{ span.user = "u-3" } || { span.n = 8999 }',
+            '{ "u-4" = span.user } || { span.user = "u-8999" }',
+        )
+    }
+    assert list(found.values()) == [[1, 20_000], [8_500], [], [], [3, 8_999], [4, 8_999]]
 
 
 CLIENT = span(1, 1, kind=3, attributes={"server.address": "pay.example", "server.port": 443})

@@ -28,20 +28,28 @@ INDEXED = ("url.path", "url.full", "http.url", "http.target", "client.address", 
 """Columns of their own that are in the index; the others have few values, and are quickly read as they are."""
 
 _MASK = (1 << 28) - 1  # a day of 100 million values has a third of a false segment for each that is asked for
-_TEXT, _NUMBER = "\x1f", "\x1e"
+_TEXT, _NUMBER, _OTHER = "\x1f", "\x1e", "\x1d"
 
 
-def fingerprint(key: str, value: str | int) -> int:
-    """The number that stands for an attribute's value; `sql/write_attributes.sql` makes the same."""
-    entry = f"{key}{_TEXT if isinstance(value, str) else _NUMBER}{value}"
+def fingerprint(key: str, value: str | int | None) -> int:
+    """The number that stands for an attribute's value, None for any array, map or bytes.
+
+    `sql/write_attributes.sql` makes the same.
+    """
+    kind = _TEXT if isinstance(value, str) else _NUMBER if isinstance(value, int) else _OTHER
+    entry = f"{key}{kind}{'' if value is None else value}"
     digest = hashlib.md5(entry.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[8:], "little") & _MASK
 
 
 def segments_with(cursor: duckdb.DuckDBPyConnection, key: str, value: object) -> list[int] | None:
-    """The segments of a day's file that may have a span with this attribute; None where the index does not know."""
+    """The segments of a day's file that may have a span with this attribute, or with it in an array.
+
+    None where the index does not know.
+    """
     if type(value) not in (str, int) or (PROMOTED.get(key) is type(value) and key not in INDEXED):
         return None
     assert isinstance(value, (str, int))  # noqa: S101 - for the type checker; the line above has looked
-    rows = cursor.execute(statement("segments_with"), {"fingerprint": fingerprint(key, value)}).fetchall()
+    fingerprints = {"value": fingerprint(key, value), "other": fingerprint(key, None)}
+    rows = cursor.execute(statement("segments_with"), fingerprints).fetchall()
     return [segment for (segment,) in rows]

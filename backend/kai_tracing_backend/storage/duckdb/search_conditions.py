@@ -295,3 +295,15 @@ def _joined(word: str, neutral: str, terms: Sequence[str]) -> str:
     if len(kept) < 2:
         return kept[0] if kept else neutral
     return f"({f' {word} '.join(f'({term})' for term in kept)})"
+
+
+def demanded(condition: Condition) -> tuple[str, str] | None:
+    """An attribute of the span, with its text, without which no span fulfils the condition; None if none is known."""
+    if isinstance(condition, And):
+        return next((found for part in condition.parts if (found := demanded(part)) is not None), None)
+    if not isinstance(condition, Comparison) or (plain := _as_plain(condition)) is None:
+        return None
+    field, op, literal = plain
+    if field.scope != "span" or op != "=" or not isinstance(literal.value, str) or literal.kind != "string":
+        return None
+    return field.name, literal.value

@@ -16,9 +16,10 @@ from kai_tracing_backend.language.evaluation import Found, evaluate, holds
 from kai_tracing_backend.language.nodes import Field, Filter, Spansets, TraceQuery, walk
 from kai_tracing_backend.language.trace import Trace
 from kai_tracing_backend.model import StoredSpan
+from kai_tracing_backend.storage.duckdb.attribute_index import segments_with
 from kai_tracing_backend.storage.duckdb.files import DayFile
 from kai_tracing_backend.storage.duckdb.reading import Reading, fetch, fetch_named
-from kai_tracing_backend.storage.duckdb.search_conditions import Bounds, SearchConditions
+from kai_tracing_backend.storage.duckdb.search_conditions import Bounds, SearchConditions, demanded
 from kai_tracing_backend.storage.duckdb.segments import ranges as segment_ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
 
@@ -124,8 +125,25 @@ class TraceReader:
             )
             bounds = [conditions.bounds(leaf.condition) for leaf in self._leaves]
             candidates = " OR ".join(f"({bounds[index].maybe})" for index in sorted(self._found_by))
-            known = self._filters[file] = _Filters(bounds, conditions.parameters, candidates)
+            narrowed, window = self._narrowed(cursor)
+            parameters = {**conditions.parameters, **window}
+            known = self._filters[file] = _Filters(bounds, parameters, f"({narrowed}) AND ({candidates})")
         return known
+
+    def _narrowed(self, cursor: duckdb.DuckDBPyConnection) -> tuple[str, dict[str, int]]:
+        """In which segments candidates are, as the attribute index knows."""
+        segments: set[int] = set()
+        for index in self._found_by:
+            attribute = demanded(self._leaves[index].condition)
+            there = None if attribute is None else segments_with(cursor, *attribute)
+            if there is None:
+                return "TRUE", {}
+            segments.update(there)
+        if not segments:
+            return "FALSE", {}
+        condition, window = _within(_merged(segment_ranges(segments)), "narrowed_")
+        whole = {"narrowed_from": min(segments), "narrowed_to": max(segments)}
+        return f"segment BETWEEN $narrowed_from AND $narrowed_to AND ({condition})", {**window, **whole}
 
     def _rows(
         self, cursor: duckdb.DuckDBPyConnection, filters: _Filters, ranges: Sequence[tuple[int, int]]
@@ -204,11 +222,11 @@ def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(first, last) for first, last in few]
 
 
-def _within(ranges: Sequence[tuple[int, int]]) -> tuple[str, dict[str, int]]:
-    terms = [f"segment BETWEEN $first{index} AND $last{index}" for index in range(len(ranges))]
+def _within(ranges: Sequence[tuple[int, int]], name: str = "") -> tuple[str, dict[str, int]]:
+    terms = [f"segment BETWEEN ${name}first{index} AND ${name}last{index}" for index in range(len(ranges))]
     window: dict[str, int] = {}
     for index, (first, last) in enumerate(ranges):
-        window |= {f"first{index}": first, f"last{index}": last}
+        window |= {f"{name}first{index}": first, f"{name}last{index}": last}
     return " OR ".join(terms), window
 
 

@@ -11,6 +11,8 @@ FROM (
         SELECT segment, unnest(list_transform(map_entries(attributes_int), lambda x: x.key || chr(30) || x.value))
         FROM incoming
         UNION ALL
+        SELECT segment, unnest(list_transform(map_keys(attributes_other), lambda key: key || chr(29))) FROM incoming
+        UNION ALL
         SELECT segment, unnest([
             'url.path' || chr(31) || "url.path",
             'url.full' || chr(31) || "url.full",

@@ -1,0 +1,16 @@
+"""The soak in its short form: `make soak` runs it for ten minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.backend.soak import Soak
+
+
+def test_a_store_in_mixed_use_makes_no_error(tmp_path: Path) -> None:
+    """Writing, asking and deleting days at once for some seconds: nothing fails, and every span is counted."""
+    soak = Soak(8, 2_000)
+    soak.run(tmp_path)
+    assert soak.errors == []
+    assert soak.written
+    assert soak.asked
