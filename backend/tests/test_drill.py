@@ -31,7 +31,7 @@ PER_TRACE = 20
 TAIL = "root_wait: 0.2\nmax_wait: 2\npolicies: [error, probability=0.5]\n"
 EVER = (0, 1 << 62)
 
-pytestmark = pytest.mark.timeout(60 + 30 * KILLS)
+pytestmark = pytest.mark.timeout(180 + 60 * KILLS)
 
 
 def failed(trace: int) -> bool:
