@@ -5,7 +5,7 @@ CREATE TABLE segments (
     first_start BIGINT NOT NULL,
     last_start BIGINT NOT NULL
 );
--- In which segments a trace is: one row for each trace, segment and commit; by id as soon as the day is over.
+-- In which segments a trace is: one row for each trace, segment and commit.
 CREATE TABLE traces (
     trace_high UBIGINT NOT NULL,
     trace_low UBIGINT NOT NULL,
