@@ -15,7 +15,7 @@ from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 from thrift.Thrift import TException, TMessageType, TType
 from thrift.transport.TTransport import TMemoryBuffer
 
-__all__ = ["Struct", "binary", "list_of", "one_of", "read", "read_list", "read_message", "scalar", "text"]
+__all__ = ["Struct", "binary", "list_of", "one_of", "read", "read_message", "scalar", "text"]
 
 _MAX_ITEMS = 1_000_000  # of one list
 _MISSING = re.compile(r"_?(\w+)\.__new__\(\) missing \d+ required positional arguments?:")
@@ -71,18 +71,6 @@ def read(struct: type[Struct], body: bytes) -> Any:
     """
     try:
         return struct.read(_protocol(body, compact=False))
-    except _FAULTS as error:
-        raise _fault(error) from error
-
-
-def read_list(struct: type[Struct], body: bytes) -> list[Any]:
-    """The list of structs that a body is, in the binary protocol. Raises ValueError where it is none."""
-    protocol = _protocol(body, compact=False)
-    try:
-        kind, count = protocol.readListBegin()
-        if kind != TType.STRUCT:
-            raise ValueError("a list of structs is expected")
-        return [struct.read(protocol) for _ in range(count)]
     except _FAULTS as error:
         raise _fault(error) from error
 
