@@ -43,15 +43,15 @@ FormatName = Annotated[
     Literal["otlp", "zipkin", "jaeger", "chrome", "html"], Query(alias="format", description="What to write.")
 ]
 _FILE: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.OK: {
+    200: {
         "description": "The file.",
         "content": {one.media_type.partition(";")[0]: {} for one in FORMATS.values()},
     },
-    HTTPStatus.NOT_FOUND: {"model": Failure, "description": "There is no such trace."},
+    404: {"model": Failure, "description": "There is no such trace."},
 }
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: {"model": Failure, "description": "More than 64 MiB: send it in parts."},
-    HTTPStatus.TOO_MANY_REQUESTS: {"model": Failure, "description": "Too many spans wait to be written."},
+    413: {"model": Failure, "description": "More than 64 MiB: send it in parts."},
+    429: {"model": Failure, "description": "Too many spans wait to be written."},
 }
 
 
