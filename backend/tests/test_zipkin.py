@@ -64,6 +64,17 @@ def test_zipkin_spans(backend: Backend) -> None:
         assert ask(port, "/api/v2/spans", wrong).status == 400
 
 
+def test_fractions_of_a_microsecond_are_cut_off(backend: Backend) -> None:
+    """OpenTelemetry's exporter in JavaScript sends them; what is no number at all is still refused."""
+    port = backend.settings.zipkin_port
+    one = zipkin(timestamp=NOW // 1_000 + 0.75, annotations=[{"timestamp": NOW // 1_000 + 0.5, "value": "ws"}])
+    assert ask(port, "/api/v2/spans", json.dumps([one]).encode()).status == 202
+    (found,) = backend.tenants.get().store.trace("1")
+    assert (found.start_time, found.events[0].time) == (NOW // 1_000 * 1_000,) * 2
+    wrong = json.dumps([zipkin(timestamp="soon")]).encode()
+    assert ask(port, "/api/v2/spans", wrong).status == 400
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
 def test_two_halves_of_a_call_with_one_id_are_one_dependency(tmp_path: Path, order: tuple[int, ...]) -> None:
     """Zipkin's shared spans, with a child under the server's half, in every order."""

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.interop.servers import Jaeger, Zipkin
+from tests.interop.servers import Backend, Jaeger, Zipkin
 
 Record = Mapping[str, Any]
 RunProgram = Callable[..., list[Record]]
+RunScript = Callable[..., list[Record]]
 
 _HERE = Path(__file__).parent
 _FETCH = runpy.run_path(str(_HERE.parents[1] / "tools" / "interop" / "fetch.py"))
@@ -34,6 +35,27 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
     """A Jaeger server, built if it is not in the cache."""
     with Jaeger(_FETCH["jaeger"](), tmp_path_factory.mktemp("jaeger")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """Our own trace backend as users start it."""
+    with Backend(Path(sys.executable).with_name("kai-tracing"), tmp_path_factory.mktemp("backend")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def run_js() -> RunScript:
+    """Runs a JavaScript sender with these arguments, and gives the spans that its library made."""
+    environment = {**os.environ, "NODE_PATH": str(_FETCH["js"]())}
+
+    def run(script: str, *arguments: str) -> list[Record]:
+        command = ["node", str(_HERE / "js" / script), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        return list(json.loads(done.stdout))
+
+    return run
 
 
 @pytest.fixture

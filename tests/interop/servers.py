@@ -1,9 +1,8 @@
-"""A real Zipkin and a real Jaeger on free ports of this machine, and what their query APIs tell."""
+"""A real Zipkin, a real Jaeger and our backend on free ports of this machine, and what their query APIs tell."""
 
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import urllib3
+from kai_tracing_backend.settings import BackendSettings, option
 from typing_extensions import Self
+
+from tests.support.backend import free_ports
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ class Server:
 
     def __enter__(self) -> Self:
         for _ in range(_START_ATTEMPTS):
-            self.port = dict(zip(self.ports, _free_ports(len(self.ports)), strict=True))
+            self.port = dict(zip(self.ports, free_ports(len(self.ports)), strict=True))
             with (self._directory / "server.log").open("wb") as log:
                 self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self._directory)
             if self._ready():
@@ -171,13 +173,23 @@ class Jaeger(Server):
         }
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+class Backend(Server):
+    """`kai-tracing serve` with every receiver."""
+
+    ports = tuple(BackendSettings.ports())
+
+    @property
+    def url(self) -> str:
+        """Where its API is."""
+        return f"http://127.0.0.1:{self.port['api_port']}"
+
+    def command(self) -> Sequence[str]:
+        options = (word for name, port in self.port.items() for word in (option(name), str(port)))
+        return [str(self._program), "serve", option("data"), str(self._directory / "data"), *options]
+
+    def health(self) -> str:
+        return f"{self.url}/readyz"
+
+    def spans(self, trace_id: str, count: int) -> list[Mapping[str, Any]]:
+        """The `count` spans of a trace as `/api/v1/traces` shows them."""
+        return self.wait_for(count, lambda: (get(f"{self.url}/api/v1/traces/{trace_id}") or {"spans": []})["spans"])

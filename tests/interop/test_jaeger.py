@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import Record, RunProgram
+from tests.interop.otlp import decode
 from tests.interop.servers import Jaeger, get
 
 KINDS = ("INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
@@ -105,19 +106,6 @@ def found(resource: Mapping[str, Any], span: Mapping[str, Any]) -> dict[str, Any
         "status": status.get("code", 0),
         "message": status.get("message", ""),
     }
-
-
-def decode(attributes: Any) -> dict[str, Any]:
-    """OTLP's JSON attributes as plain values."""
-    return {attribute["key"]: decode_value(attribute["value"]) for attribute in attributes}
-
-
-def decode_value(value: Mapping[str, Any]) -> Any:
-    """One of OTLP's JSON values; a 64-bit integer comes as a string."""
-    ((kind, content),) = value.items()
-    if kind == "arrayValue":
-        return [decode_value(item) for item in content.get("values", ())]
-    return int(content) if kind == "intValue" else content
 
 
 def check(jaeger: Jaeger, records: list[Record], thrift: bool) -> None:

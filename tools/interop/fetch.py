@@ -1,6 +1,7 @@
-"""Fetch the servers of `make interop`, once, into a cache outside the repository.
+"""Fetch what `make interop` runs against, once, into a cache outside the repository.
 
-Zipkin comes as its released jar through Maven, Jaeger is compiled from its Go module, which takes a while.
+Zipkin comes as its released jar through Maven, the libraries of the JavaScript senders come through npm, Jaeger is
+compiled from its Go module, which takes a while.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,10 +25,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kai-
 ATTEMPTS = 3
 DOWNLOAD_SECONDS = 300.0
 BUILD_SECONDS = float(os.environ.get("INTEROP_BUILD_TIMEOUT") or 3600)
+_SENDERS = Path(__file__).parents[2] / "tests" / "interop" / "js"
 
 
 class NotAvailableError(Exception):
-    """The server cannot be had here; the message says why."""
+    """It cannot be had here; the message says why."""
 
 
 def zipkin() -> Path:
@@ -54,6 +57,21 @@ def jaeger() -> Path:
             _run([*build, "github.com/jaegertracing/jaeger/cmd/jaeger"], place, BUILD_SECONDS)
             (place / "jaeger").replace(program)
     return program
+
+
+def js() -> Path:
+    """The folder with the libraries of the JavaScript senders, as their lock file names them."""
+    _need("node", "to run them")
+    files = [_SENDERS / name for name in ("package.json", "package-lock.json")]
+    modules = CACHE / f"js-{sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:12]}"
+    if not modules.exists():
+        _need("npm", "to download its libraries")
+        with _workplace() as place:
+            for file in files:
+                shutil.copy(file, place)
+            _download(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
+            (place / "node_modules").replace(modules)
+    return modules
 
 
 def _prepare_jaeger(place: Path) -> None:
@@ -118,4 +136,4 @@ def _run(command: list[str], place: Path, seconds: float) -> str:
     return output
 
 
-SERVERS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger}
+PARTS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger, "js": js}

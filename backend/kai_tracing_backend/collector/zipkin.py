@@ -8,6 +8,7 @@ become events; an `error` tag, even an empty one, is a status.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from kai_tracing_backend.collector.documents import load
@@ -126,6 +127,8 @@ def _id(document: Mapping[str, Any], name: str, size: int) -> bytes:
 
 def _microseconds(document: Mapping[str, Any], name: str) -> int:
     found = document.get(name)
+    if isinstance(found, float) and isfinite(found):
+        found = int(found)  # OpenTelemetry's exporter in JavaScript sends fractions
     try:
         return 0 if found is None else integer(found, 0, _INT64 // 1_000)
     except ValueError as error:
