@@ -20,6 +20,7 @@ from kai_tracing_backend.values import Value, dump, dump_attributes, load, load_
 __all__ = [
     "BATCH",
     "MAPS",
+    "NO_TIMESTAMP",
     "PROMOTED",
     "SHARED",
     "SpanColumns",
@@ -32,6 +33,9 @@ __all__ = [
 
 SHARED = 1 << 31
 """In `flags`: the server half of a call whose client half has the same span id (Zipkin's `shared`)."""
+
+NO_TIMESTAMP = "zipkin.no_timestamp"
+"""The attribute, true, of a span whose sender did not say when it began, as Zipkin lets it: its start is a guess."""
 
 PROMOTED: dict[str, type] = {
     "http.request.method": str,
@@ -95,6 +99,8 @@ _FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("dropped_events", pa.uint32()),
     ("dropped_links", pa.uint32()),
 )
+
+_START, _KIND, _FLAGS = ([name for name, _ in _FIELDS].index(name) for name in ("start_time", "kind", "flags"))
 
 BATCH = pa.schema(
     [
@@ -186,6 +192,18 @@ class SpanColumns:
         for target in maps.values():
             target.offsets.append(len(target.keys))
         other.offsets.append(len(other.keys))
+
+    def keys(self) -> list[tuple[bytes, bytes, int, int, int]]:
+        """Of every span its trace's id, its own, its parent's (0 is none), its start and its kind."""
+        rows = zip(self._trace_ids, self._span_ids, self._rows, strict=True)
+        return [(trace_id, span_id, row[0], row[_START], row[_KIND]) for trace_id, span_id, row in rows]
+
+    def begin(self, row: int, start: int, flags: int = 0) -> None:
+        """Say when a span began that was added without a start; `flags` come to those that it has."""
+        fields = list(self._rows[row])
+        fields[_START] = start
+        fields[_FLAGS] |= flags
+        self._rows[row] = tuple(fields)
 
     def add_span(self, span: StoredSpan) -> None:
         """Add a span with its resource and scope; for what comes one by one."""

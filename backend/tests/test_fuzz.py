@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from kai_tracing_backend.collector import jaeger, zipkin
 from kai_tracing_backend.collector.validation import Accepted
 from kai_tracing_backend.collector.zipkin_protobuf import decode_protobuf
+from kai_tracing_backend.collector.zipkin_thrift import decode_thrift
 from kai_tracing_backend.collector.zipkin_v1 import decode_v1
 from kai_tracing_backend.columns import SpanColumns
 from py_zipkin.encoding._encoders import get_encoder
 from py_zipkin.encoding._helpers import Endpoint, Span
 from py_zipkin.encoding._types import Encoding, Kind
 
+from tests.support import zipkin_thrift as v1
 from tests.support.jaeger import NOW, batch, body_of, packet_of, span, tag, ttypes
 
 Decode = Callable[[bytes], Any]
@@ -82,9 +84,20 @@ BATCH = batch(
     ),
     host="a",
 )
+HOST = v1.endpoint("shop", "10.0.0.1", 80, "2001:db8::1")
+THRIFT_SPAN = v1.v1(
+    annotations=[v1.annotation(NOW + at, value, HOST) for at, value in enumerate(("cs", "sr", "x", "cr"))],
+    tags=[v1.binary("sa", host=HOST), v1.binary("n", "1", host=HOST), v1.binary("l", b"\0\0\0\1", v1.I32, HOST)],
+    parent=3,
+    debug=True,
+    timestamp=NOW,
+    duration=5,
+    high=1,
+)
 WAYS: dict[str, tuple[Decode, bytes]] = {
     "Zipkin JSON": (zipkin.decode, json.dumps([V2, V2]).encode()),
     "Zipkin v1 JSON": (decode_v1, json.dumps([V1, V1]).encode()),
+    "Zipkin v1 thrift": (decode_thrift, v1.spans_of(THRIFT_SPAN, THRIFT_SPAN)),
     "Zipkin protobuf": (decode_protobuf, PROTO.encode_queue([PROTO.encode_span(PROTO_SPAN)] * 2)),
     "Jaeger collector": (jaeger.decode, body_of(BATCH)),
     "Jaeger agent, compact": (packet(True), packet_of(BATCH, compact=True)),

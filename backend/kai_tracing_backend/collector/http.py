@@ -19,6 +19,7 @@ from kai_tracing_backend.collector import jaeger, otlp, zipkin
 from kai_tracing_backend.collector.intake import Decode, Intake
 from kai_tracing_backend.collector.refusals import RefusedError, rpc_status
 from kai_tracing_backend.collector.zipkin_protobuf import decode_protobuf
+from kai_tracing_backend.collector.zipkin_thrift import decode_thrift
 from kai_tracing_backend.collector.zipkin_v1 import decode_v1
 
 __all__ = ["jaeger_app", "otlp_app", "otlp_refusal", "zipkin_app"]
@@ -57,9 +58,9 @@ def otlp_app(intake: Intake) -> Starlette:
 
 
 def zipkin_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:
-    """`POST /api/v2/spans` (JSON and protobuf) and `/api/v1/spans` (JSON). `others` are what else is on its port."""
+    """`POST /api/v2/spans` (JSON, protobuf), `/api/v1/spans` (JSON, thrift). `others` are what else is on its port."""
     v2 = {_JSON: zipkin.decode, "": zipkin.decode, _PROTOBUF: decode_protobuf}
-    v1 = {_JSON: decode_v1, "": decode_v1}
+    v1 = {_JSON: decode_v1, "": decode_v1, **dict.fromkeys(_THRIFT, decode_thrift)}
     return Starlette(
         routes=[_plain("/api/v2/spans", intake, v2), _plain("/api/v1/spans", intake, v1), *others],
     )

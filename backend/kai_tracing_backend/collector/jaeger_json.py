@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from kai_tracing_backend.collector.documents import identifier, load, mapping, microseconds, objects
 from kai_tracing_backend.collector.validation import (
     UNKNOWN_SERVICE,
     Accepted,
@@ -28,7 +29,6 @@ __all__ = ["decode", "decode_document"]
 _KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 _STATUSES = {"OK": 1, "ERROR": 2}
 _INT64 = (1 << 63) - 1
-_LONGEST_TIME = _INT64 // 1_000
 _REF_TYPE = "opentracing.ref_type"
 
 
@@ -38,22 +38,16 @@ def decode(body: bytes) -> tuple[SpanColumns, Accepted]:
     Raises:
         ValueError: it is not JSON, or not of that shape.
     """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
-    return decode_document(document)
+    return decode_document(load(body))
 
 
 def decode_document(document: object) -> tuple[SpanColumns, Accepted]:
     """The same of JSON that was read already."""
     traces = document.get("data", [document]) if isinstance(document, Mapping) else document
     columns, accepted = SpanColumns(), Accepted()
-    for trace in _objects(traces, "data"):
-        processes = trace.get("processes") or {}
-        if not isinstance(processes, Mapping):
-            raise ValueError("processes must be an object")
-        for span in _objects(trace.get("spans"), "spans"):
+    for trace in objects({"data": traces}, "data"):
+        processes = mapping(trace, "processes")
+        for span in objects(trace, "spans"):
             try:
                 columns.add_span(_span(span, processes))
             except ValueError as error:
@@ -62,24 +56,23 @@ def decode_document(document: object) -> tuple[SpanColumns, Accepted]:
 
 
 def _span(span: Mapping[str, Any], processes: Mapping[str, Any]) -> StoredSpan:
-    trace_id, span_id = _id(span, "traceID", 16), _id(span, "spanID", 8)
+    trace_id, span_id = identifier(span, "traceID", 16), identifier(span, "spanID", 8)
     links, parent_id = _references(span, trace_id)
     check_ids(trace_id, span_id, parent_id)
-    start = _microseconds(span, "startTime") * 1_000
-    duration = _microseconds(span, "duration") * 1_000
+    start, duration = microseconds(span, "startTime"), microseconds(span, "duration")
     check_times(start, start + duration)
-    tags = _tags(span.get("tags"))
+    tags = _tags(span, "tags")
     process = span.get("process") or processes.get(text(span.get("processID") or "")) or {}
     if not isinstance(process, Mapping):
         raise ValueError("process must be an object")
     service = text(process.get("serviceName") or "") or UNKNOWN_SERVICE
-    resource = {"service.name": service, **_tags(process.get("tags"))}
+    resource = {"service.name": service, **_tags(process, "tags")}
     kind = _KINDS.get(str(_taken(tags, "span.kind", str, "")), 0)
     failed = _taken(tags, "error", bool, False)
     status = _STATUSES.get(str(_taken(tags, "otel.status_code", str, "")), 2 if failed else 0)
     message, state = (str(_taken(tags, key, str, "")) for key in ("otel.status_description", "w3c.tracestate"))
     library, version = (str(_taken(tags, f"otel.scope.{part}", str, "")) for part in ("name", "version"))
-    events = [_event(log) for log in _objects(span.get("logs") or [], "logs")]
+    events = [_event(log) for log in objects(span, "logs")]
     name = text(span.get("operationName") or "")
     check_attributes(tags)
     check_attributes(resource)
@@ -108,11 +101,11 @@ def _span(span: Mapping[str, Any], processes: Mapping[str, Any]) -> StoredSpan:
 
 def _references(span: Mapping[str, Any], trace_id: bytes) -> tuple[list[SpanLink], bytes]:
     """The first reference to a child's parent in the same trace is the parent; the others are links."""
-    parent = _id(span, "parentSpanID", 8)
+    parent = identifier(span, "parentSpanID", 8)
     links = []
-    for reference in _objects(span.get("references") or [], "references"):
-        kind, of_trace = text(reference.get("refType") or ""), _id(reference, "traceID", 16)
-        of_span = _id(reference, "spanID", 8)
+    for reference in objects(span, "references"):
+        kind, of_trace = text(reference.get("refType") or ""), identifier(reference, "traceID", 16)
+        of_span = identifier(reference, "spanID", 8)
         if not parent and of_trace == trace_id and any(of_span):
             parent = of_span
             if kind == "CHILD_OF":
@@ -123,14 +116,14 @@ def _references(span: Mapping[str, Any], trace_id: bytes) -> tuple[list[SpanLink
 
 
 def _event(log: Mapping[str, Any]) -> SpanEvent:
-    fields = _tags(log.get("fields"))
+    fields = _tags(log, "fields")
     check_attributes(fields)
     name = _taken(fields, "event", str, "")
-    return SpanEvent(_microseconds(log, "timestamp") * 1_000, str(name), fields)
+    return SpanEvent(microseconds(log, "timestamp"), str(name), fields)
 
 
-def _tags(items: object) -> dict[str, Value]:
-    return {text(tag.get("key")): _value(tag) for tag in _objects(items or [], "tags")}
+def _tags(holder: Mapping[str, Any], name: str) -> dict[str, Value]:
+    return {text(tag.get("key")): _value(tag) for tag in objects(holder, name)}
 
 
 def _value(tag: Mapping[str, Any]) -> Value:
@@ -149,25 +142,3 @@ def _value(tag: Mapping[str, Any]) -> Value:
 def _taken(tags: dict[str, Value], key: str, kind: type, otherwise: Value) -> Value:
     """A tag that is none of the sender's, out of the others."""
     return tags.pop(key) if isinstance(tags.get(key), kind) else otherwise
-
-
-def _objects(items: object, name: str) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise ValueError(f"{name} must be a list of objects")
-    return iter(items)
-
-
-def _id(document: Mapping[str, Any], name: str, size: int) -> bytes:
-    """An id; a shorter one has zeros on the left. An absent one is empty."""
-    found = text(document.get(name) or "")
-    try:
-        return bytes.fromhex(found.rjust(2 * size, "0")) if found else b""
-    except ValueError as error:
-        raise ValueError(f"{name} must be hexadecimal") from error
-
-
-def _microseconds(document: Mapping[str, Any], name: str) -> int:
-    try:
-        return integer(document.get(name) or 0, 0, _LONGEST_TIME)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from kai_tracing_backend.collector.documents import load
+from kai_tracing_backend.collector.documents import identifier, load, mapping, objects, string, unsigned
 from kai_tracing_backend.collector.validation import (
     MAX_ATTRIBUTES,
     MAX_EVENTS,
@@ -30,7 +30,7 @@ from kai_tracing_backend.collector.validation import (
 from kai_tracing_backend.collector.wire import Budget, check_count, field, fields
 from kai_tracing_backend.columns import SpanColumns, dump_events, dump_links, dump_resource, dump_scope
 from kai_tracing_backend.model import Scope, SpanEvent, SpanLink
-from kai_tracing_backend.values import MAX_DEPTH, Value, attributes_from_otlp, integer, text
+from kai_tracing_backend.values import MAX_DEPTH, Value, attributes_from_otlp
 
 __all__ = ["decode_json", "decode_protobuf"]
 
@@ -158,8 +158,8 @@ def _add(columns: SpanColumns, span: Any) -> None:
         start,
         end - start,
         name,
-        _number(span.kind, 5),
-        _number(span.status.code, 2),
+        _enumerated(span.kind, 5),
+        _enumerated(span.status.code, 2),
         message,
         trace_state,
         span.flags & _FLAGS,
@@ -173,7 +173,7 @@ def _add(columns: SpanColumns, span: Any) -> None:
     columns.add(trace_id, span_id, fields, attributes)
 
 
-def _number(value: int, highest: int) -> int:
+def _enumerated(value: int, highest: int) -> int:
     """An enumeration's number; one that OTLP does not know is 0, "unspecified" and "unset"."""
     return value if 0 <= value <= highest else 0
 
@@ -244,18 +244,18 @@ def decode_json(body: bytes) -> tuple[SpanColumns, Accepted]:
     """
     document = load(body)
     columns, accepted = SpanColumns(), Accepted()
-    for of_resource in _objects(document, "resourceSpans"):
-        scopes = list(_objects(of_resource, "scopeSpans"))
+    for of_resource in objects(document, "resourceSpans"):
+        scopes = objects(of_resource, "scopeSpans")
         try:
-            resource = _json_attributes(_object(of_resource, "resource"))
-            resource_text = dump_resource(resource, _text(of_resource, "schemaUrl"))
+            resource = _json_attributes(mapping(of_resource, "resource"))
+            resource_text = dump_resource(resource, string(of_resource, "schemaUrl"))
             texts = [_json_scope(of_scope) for of_scope in scopes]
         except ValueError as error:
-            accepted.reject(f"resource or scope: {error}", sum(len(list(_objects(of, "spans"))) for of in scopes))
+            accepted.reject(f"resource or scope: {error}", sum(len(objects(of, "spans")) for of in scopes))
             continue
         for scope_text, of_scope in zip(texts, scopes, strict=True):
             columns.origin(_service(resource), resource_text, scope_text)
-            for span in _objects(of_scope, "spans"):
+            for span in objects(of_scope, "spans"):
                 try:
                     _add_json(columns, span)
                 except ValueError as error:
@@ -264,56 +264,56 @@ def decode_json(body: bytes) -> tuple[SpanColumns, Accepted]:
 
 
 def _json_scope(of_scope: Mapping[str, Any]) -> str:
-    scope = _object(of_scope, "scope")
+    scope = mapping(of_scope, "scope")
     return dump_scope(
-        Scope(_text(scope, "name"), _text(scope, "version"), _json_attributes(scope), _text(of_scope, "schemaUrl"))
+        Scope(string(scope, "name"), string(scope, "version"), _json_attributes(scope), string(of_scope, "schemaUrl"))
     )
 
 
 def _add_json(columns: SpanColumns, span: Mapping[str, Any]) -> None:
-    trace_id, span_id, parent_id = (_id(span, name) for name in ("traceId", "spanId", "parentSpanId"))
+    trace_id, span_id, parent_id = (identifier(span, name) for name in ("traceId", "spanId", "parentSpanId"))
     check_ids(trace_id, span_id, parent_id)
-    start, end = (_integer(span, name, _UINT64) for name in ("startTimeUnixNano", "endTimeUnixNano"))
+    start, end = (unsigned(span, name, _UINT64) for name in ("startTimeUnixNano", "endTimeUnixNano"))
     check_times(start, end)
     attributes = _json_attributes(span)
-    status = _object(span, "status")
-    name, message, trace_state = _text(span, "name"), _text(status, "message"), _text(span, "traceState")
-    events, links = list(_objects(span, "events")), list(_objects(span, "links"))
+    status = mapping(span, "status")
+    name, message, trace_state = string(span, "name"), string(status, "message"), string(span, "traceState")
+    events, links = objects(span, "events"), objects(span, "links")
     check_too_many(len(events), len(links), name, message, trace_state)
     fields = (
         int.from_bytes(parent_id, "big"),
         start,
         end - start,
         name,
-        _number(_integer(span, "kind", _UINT32), 5),
-        _number(_integer(status, "code", _UINT32), 2),
+        _enumerated(unsigned(span, "kind", _UINT32), 5),
+        _enumerated(unsigned(status, "code", _UINT32), 2),
         message,
         trace_state,
-        _integer(span, "flags", _UINT32) & _FLAGS,
+        unsigned(span, "flags", _UINT32) & _FLAGS,
         weight(trace_state, trace_id, attributes),
         dump_events(list(map(_json_event, events))),
         dump_links(list(map(_json_link, links))),
-        *(_integer(span, f"dropped{what}Count", _UINT32) for what in ("Attributes", "Events", "Links")),
+        *(unsigned(span, f"dropped{what}Count", _UINT32) for what in ("Attributes", "Events", "Links")),
     )
     columns.add(trace_id, span_id, fields, attributes)
 
 
 def _json_event(event: Mapping[str, Any]) -> SpanEvent:
     return SpanEvent(
-        _integer(event, "timeUnixNano", _UINT64),
-        _text(event, "name"),
+        unsigned(event, "timeUnixNano", _UINT64),
+        string(event, "name"),
         _json_attributes(event),
-        _integer(event, "droppedAttributesCount", _UINT32),
+        unsigned(event, "droppedAttributesCount", _UINT32),
     )
 
 
 def _json_link(link: Mapping[str, Any]) -> SpanLink:
     return SpanLink(
-        *_linked(_id(link, "traceId"), _id(link, "spanId")),
-        _text(link, "traceState"),
+        *_linked(identifier(link, "traceId"), identifier(link, "spanId")),
+        string(link, "traceState"),
         _json_attributes(link),
-        _integer(link, "flags", _UINT32) & _FLAGS,
-        _integer(link, "droppedAttributesCount", _UINT32),
+        unsigned(link, "flags", _UINT32) & _FLAGS,
+        unsigned(link, "droppedAttributesCount", _UINT32),
     )
 
 
@@ -321,38 +321,3 @@ def _json_attributes(holder: Mapping[str, Any]) -> dict[str, Value]:
     attributes = attributes_from_otlp(holder.get("attributes"))
     check_attributes(attributes)
     return attributes
-
-
-def _objects(document: object, name: str) -> Iterator[Mapping[str, Any]]:
-    items = document.get(name) or [] if isinstance(document, Mapping) else None
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise ValueError(f"{name} must be a list of objects")
-    return iter(items)
-
-
-def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = document.get(name) or {}
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{name} must be an object")
-    return found
-
-
-def _text(document: Mapping[str, Any], name: str) -> str:
-    found = document.get(name)
-    return "" if found is None else text(found)
-
-
-def _integer(document: Mapping[str, Any], name: str, highest: int) -> int:
-    found = document.get(name)
-    try:
-        return 0 if found is None else integer(found, 0, highest)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _id(document: Mapping[str, Any], name: str) -> bytes:
-    found = _text(document, name)
-    try:
-        return bytes.fromhex(found)
-    except ValueError as error:
-        raise ValueError(f"{name} must be hexadecimal") from error

@@ -7,6 +7,7 @@ and a struct without its required fields ends the reading, so that a small messa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from thrift.protocol.TBase import TFrozenBase
@@ -15,7 +16,7 @@ from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 from thrift.Thrift import TException, TMessageType, TType
 from thrift.transport.TTransport import TMemoryBuffer
 
-__all__ = ["Struct", "binary", "list_of", "one_of", "read", "read_message", "scalar", "text"]
+__all__ = ["Struct", "binary", "list_of", "one_of", "read", "read_list", "read_message", "scalar", "text"]
 
 _MAX_ITEMS = 1_000_000  # of one list
 _MISSING = re.compile(r"_?(\w+)\.__new__\(\) missing \d+ required positional arguments?:")
@@ -71,6 +72,26 @@ def read(struct: type[Struct], body: bytes) -> Any:
     """
     try:
         return struct.read(_protocol(body, compact=False))
+    except _FAULTS as error:
+        raise _fault(error) from error
+
+
+def read_list(struct: type[Struct], body: bytes, most: int) -> Iterator[Any]:
+    """The structs of the list that a body is, in the binary protocol, one after the other.
+
+    `most` is how many items a list within one of them may have.
+
+    Raises:
+        ValueError: it is none, or not one to its end; structs that came before are good.
+    """
+    protocol = _protocol(body, compact=False)
+    try:
+        kind, count = protocol.readListBegin()
+        if kind != TType.STRUCT:
+            raise ValueError("a list of structs is expected")
+        protocol.container_length_limit = most
+        for _ in range(count):
+            yield struct.read(protocol)
     except _FAULTS as error:
         raise _fault(error) from error
 

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from kai_tracing_backend.collector.validation import Accepted
 from kai_tracing_backend.collector.wire import check_count, fields
-from kai_tracing_backend.collector.zipkin import add
+from kai_tracing_backend.collector.zipkin import decode_spans
 from kai_tracing_backend.columns import SpanColumns
 
 __all__ = ["decode_protobuf"]
@@ -75,15 +75,8 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
         ValueError: it is none.
     """
     check_count(memoryview(body))
-    columns, accepted = SpanColumns(), Accepted()
-    for number, message in fields(memoryview(body)):
-        if number != 1:
-            continue
-        try:
-            add(columns, _document(message))
-        except ValueError as error:
-            accepted.reject(error)
-    return columns, accepted
+    spans = (message for number, message in fields(memoryview(body)) if number == 1)
+    return decode_spans(spans, lambda message: (_document(message),))
 
 
 def _document(message: memoryview) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kai_tracing_backend.collector.documents import objects
 from kai_tracing_backend.collector.validation import Accepted
-from kai_tracing_backend.collector.zipkin import add, load_list
+from kai_tracing_backend.collector.zipkin import decode_spans, load_list
 from kai_tracing_backend.columns import SpanColumns
 
-__all__ = ["decode_v1"]
+__all__ = ["decode_v1", "halves"]
 
 # By kind: the annotations that begin and end it, and the binary annotation with the address of the other side.
 _SIDES = {
@@ -34,26 +35,19 @@ def decode_v1(body: bytes) -> tuple[SpanColumns, Accepted]:
     Raises:
         ValueError: it is not a list in JSON.
     """
-    columns, accepted = SpanColumns(), Accepted()
-    for span in load_list(body):
-        try:
-            for half in _halves(span):
-                add(columns, half)
-        except ValueError as error:
-            accepted.reject(error)
-    return columns, accepted
+    return decode_spans(load_list(body), halves)
 
 
-def _halves(span: object) -> list[dict[str, Any]]:
+def halves(span: object) -> list[dict[str, Any]]:
     """The span as version 2: one, or one for each side that reported it."""
     if not isinstance(span, Mapping):
         raise ValueError("a span must be an object")
     annotations, binary = _objects(span, "annotations", "value"), _objects(span, "binaryAnnotations", "key")
     core = {one["value"]: one for one in annotations if one.get("value") in _CORE and one.get("endpoint")}
     kinds = [kind for kind, signs in _SIGNS.items() if any(sign in core for sign in signs)]
-    halves = [_half(span, kind, core, len(kinds) > 1) for kind in kinds] or [_plain(span)]
-    _tell(halves, annotations, binary, core)
-    return halves
+    made = [_half(span, kind, core, len(kinds) > 1) for kind in kinds] or [_of_addresses(span, binary)]
+    _tell(made, annotations, binary, core)
+    return made
 
 
 def _plain(span: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,18 +56,31 @@ def _plain(span: Mapping[str, Any]) -> dict[str, Any]:
     return {**made, "annotations": [], "tags": {}}
 
 
+def _of_addresses(span: Mapping[str, Any], binary: list[Any]) -> dict[str, Any]:
+    """A span without core annotations: who was called knows the caller's address, and both are there from a middle."""
+    made, found = _plain(span), {one["key"]: one.get("endpoint") for one in binary if one["key"] in ("ca", "sa")}
+    if found.keys() == {"ca", "sa"}:
+        made["localEndpoint"] = found["ca"]
+    elif "ca" in found:
+        made["kind"] = "SERVER"
+    return made
+
+
 def _half(span: Mapping[str, Any], kind: str, core: Mapping[str, Any], both: bool) -> dict[str, Any]:
     begin_name, end_name, _ = _SIDES[kind]
     begin, end = core.get(begin_name), core.get(end_name)
+    if kind == "CONSUMER":
+        begin = begin or end  # that it came may be all that is told
     made = {**_plain(span), "kind": kind, "localEndpoint": (begin or end or {}).get("endpoint")}
     answers = kind in ("SERVER", "CONSUMER")
     if (both and answers) or not made["timestamp"] or not made["duration"]:
-        made["timestamp"] = (
-            (begin or end or {}).get("timestamp") if begin or not made["timestamp"] else made["timestamp"]
-        )
+        made["timestamp"] = begin.get("timestamp") if begin else made["timestamp"]
         made["duration"] = _between(begin, end)
+    if end and not made["timestamp"]:
+        made["annotations"].append({"timestamp": end.get("timestamp"), "value": end_name})
     # Version 1 has no such flag: who joins a span of somebody else does not tell its times.
-    made["shared"] = kind == "SERVER" and (both or not span.get("timestamp"))
+    joins = kind == "SERVER" and bool(begin) and not span.get("timestamp")
+    made["shared"] = answers and (both or joins)
     return made
 
 
@@ -93,7 +100,8 @@ def _tell(halves: list[dict[str, Any]], annotations: list[Any], binary: list[Any
         key, value = one.get("key"), one.get("value")
         if key in _ADDRESSES and (value is True or value is None):
             for half in halves:
-                if "kind" not in half or _SIDES[half["kind"]][2] == key:
+                other = "kind" not in half or _SIDES[half["kind"]][2] == key
+                if other and half.get("localEndpoint") is not one.get("endpoint"):
                     half["remoteEndpoint"] = one.get("endpoint")
         elif not (key == "lc" and not value):
             _of(halves, one)["tags"][key] = _tag(value)
@@ -118,11 +126,9 @@ def _tag(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-def _objects(span: Mapping[str, Any], name: str, word: str) -> list[Any]:
+def _objects(span: Mapping[str, Any], name: str, word: str) -> list[Mapping[str, Any]]:
     """A list of annotations, each with a text, its `word`, and perhaps an endpoint."""
-    items = span.get(name) or []
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise ValueError(f"{name} must be a list of objects")
+    items = objects(span, name)
     for item in items:
         if not isinstance(item.get(word), str):
             raise ValueError(f"{word} in {name} must be a text")

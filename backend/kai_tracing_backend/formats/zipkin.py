@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from kai_tracing_backend.columns import SHARED
+from kai_tracing_backend.columns import NO_TIMESTAMP, SHARED
 from kai_tracing_backend.model import SpanEvent, StoredSpan
 from kai_tracing_backend.values import Value, plain
 
@@ -38,6 +38,7 @@ _REMOTE = {
     "network.peer.port": ("port",),
 }
 _LOCAL = {"network.local.address": ("ipv4", "ipv6"), "network.local.port": ("port",)}
+_MARKS = (DEBUG, NO_TIMESTAMP)
 _CALLS = frozenset((3, 4, 5))
 
 
@@ -47,7 +48,11 @@ def trace_document(spans: Iterable[StoredSpan]) -> list[dict[str, Any]]:
 
 
 def span_document(span: StoredSpan) -> dict[str, Any]:
-    """A span; times are whole microseconds. A duration of 0 is one that nobody told, and is left out."""
+    """A span; times are whole microseconds. A duration of 0 is one that nobody told, and is left out.
+
+    So is a timestamp that the sender did not say, and that a span without kind shares an id, which is a guess as well.
+    """
+    untimed = span.attributes.get(NO_TIMESTAMP) is True
     local, remote = {"serviceName": span.service, **_host(span, "network.local")}, _remote(span)
     document = {
         "traceId": trace_id(span.trace_id),
@@ -55,14 +60,14 @@ def span_document(span: StoredSpan) -> dict[str, Any]:
         "id": span.span_id,
         "kind": KINDS.get(span.kind),
         "name": span.name,
-        "timestamp": span.start_time // 1_000,
+        "timestamp": None if untimed else span.start_time // 1_000,
         "duration": max(1, span.duration // 1_000) if span.duration else None,
         "localEndpoint": local,
         "remoteEndpoint": remote,
         "annotations": [_annotation(event) for event in span.events],
         "tags": _tags(span, local, remote),
         "debug": True if span.attributes.get(DEBUG) is True else None,
-        "shared": True if span.flags & SHARED else None,
+        "shared": True if span.flags & SHARED and (span.kind or not untimed) else None,
     }
     return {name: value for name, value in document.items() if value}
 
@@ -106,7 +111,7 @@ def _tags(span: StoredSpan, local: Mapping[str, Any], remote: Mapping[str, Any])
         told = any(remote.get(name) == value for name in _REMOTE.get(key, ())) or any(
             local.get(name) == value for name in _LOCAL.get(key, ())
         )
-        if not told and not (key == DEBUG and value is True):
+        if not told and not (key in _MARKS and value is True):
             attributes[key] = value
     tags = {key: plain(value) for key, value in attributes.items()}
     for name, said in (("otel.scope.name", span.scope.name), ("otel.scope.version", span.scope.version)):
