@@ -63,7 +63,7 @@ def _days(reading: Reading, start: int, end: int) -> list[DayFile | None]:
 
 def _keys(cursor: duckdb.DuckDBPyConnection, window: Window) -> Counter[tuple[str, str, str]]:
     counts: Counter[tuple[str, str, str]] = Counter()
-    ((*promoted,),) = fetch(cursor, statement("count_promoted").replace("/* columns */", _COUNTED), window)
+    ((*promoted,),) = fetch(cursor, statement("count_promoted", columns=_COUNTED), window)
     for (key, kind), spans in zip(PROMOTED.items(), promoted, strict=True):
         if spans:
             counts["span", key, _TYPES[kind]] += spans
@@ -81,13 +81,12 @@ def _values(cursor: duckdb.DuckDBPyConnection, key: str, scope: str, window: Win
             if key in attributes:
                 yield attributes[key], spans
     if scope in ("", "span"):
-        text = statement("count_values")
         if key in PROMOTED:
-            yield from fetch(cursor, text.replace("/* value */", f'"{key}"'), window)
+            yield from fetch(cursor, statement("count_values", value=f'"{key}"'), window)
         for column in MAPS.values():
-            yield from fetch(cursor, text.replace("/* value */", f"{column}[$key]"), {**window, "key": key})
+            yield from fetch(cursor, statement("count_values", value=f"{column}[$key]"), {**window, "key": key})
     if scope == "intrinsic" and key in _OWN:
-        yield from fetch(cursor, statement("count_values").replace("/* value */", _OWN[key]), window)
+        yield from fetch(cursor, statement("count_values", value=_OWN[key]), window)
 
 
 def _resources(cursor: duckdb.DuckDBPyConnection, window: Window) -> Iterator[tuple[dict[str, Any], int]]:

@@ -118,7 +118,7 @@ class Compactor:
 
 def _of(file: DayFile, table: str, name: str) -> str:
     """A statement about a table of the file; both names are the store's own."""
-    return statement(name).replace("/* file */", f'"{file.name}"').replace("/* table */", f'"{table}"')
+    return statement(name, file=f'"{file.name}"', table=f'"{table}"')
 
 
 def file_bytes(file: DayFile) -> int:

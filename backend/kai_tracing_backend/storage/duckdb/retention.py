@@ -150,7 +150,7 @@ class DuckDBRetention:
                 found = cursor.execute(statement("keep_delete_spans"), {"first": first, "last": until}).fetchall()
                 deleted += found[0][0]
                 for table in tables:
-                    cursor.execute(statement("keep_delete").replace("/* table */", f'"{table}"'))
+                    cursor.execute(statement("keep_delete", table=f'"{table}"'))
             time.sleep(min(0.5, time.monotonic() - began))  # half of the time is the others'
 
     def _archive(self, cursor: duckdb.DuckDBPyConnection, file: DayFile, rules: list[int], keep_copy: KeepCopy) -> None:
@@ -171,7 +171,7 @@ class DuckDBRetention:
         with self._working, self._reporting(), self._files.cursor(HISTORY) as cursor:
             for (table,) in cursor.execute(statement("keep_rollups")).fetchall():
                 with transaction(cursor):
-                    text = statement("keep_forget").replace("/* table */", f'"{table}"')
+                    text = statement("keep_forget", table=f'"{table}"')
                     ((gone,),) = cursor.execute(text, {"minute": before // _MINUTE}).fetchall()
                 deleted += gone
         return deleted
@@ -211,9 +211,8 @@ class DuckDBRetention:
     ) -> None:
         """Add to `facts` which rules the spans of a file pass, trace by trace."""
         conditions = Conditions(rules, _resources(cursor))
-        text = statement("keep_facts").replace("/* bits */", conditions.bits)
-        if shared:
-            text = text.replace("/* shared */", statement("keep_only_shared"))
+        only = statement("keep_only_shared") if shared else ""
+        text = statement("keep_facts", bits=conditions.bits, shared=only)
         cursor.execute(text, {**conditions.parameters, "end": _end(file)})
 
     @contextmanager

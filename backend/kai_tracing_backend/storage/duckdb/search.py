@@ -18,6 +18,8 @@ from kai_tracing_backend.language.trace import Trace
 from kai_tracing_backend.model import FoundTrace, SearchPage
 from kai_tracing_backend.storage.duckdb.files import DayFile
 from kai_tracing_backend.storage.duckdb.reading import DAY, Reading, first_moment
+from kai_tracing_backend.storage.duckdb.search_candidates import CandidateReader
+from kai_tracing_backend.storage.duckdb.search_filters import QueryFilters
 from kai_tracing_backend.storage.duckdb.traces import TraceIds, TraceReader
 
 __all__ = ["search"]
@@ -75,7 +77,9 @@ class _Search:
     def __init__(self, reading: Reading, query: TraceQuery, start: int, end: int, limit: int) -> None:
         self._reading = reading
         self._start, self._end = start, end
-        self._traces = TraceReader(reading, query)
+        filters = QueryFilters(query)
+        self._candidates = CandidateReader(reading, filters)
+        self._traces = TraceReader(reading, filters)
         self._together = min(max(2 * limit, _FEWEST), _MOST)
         self._seen: set[TraceIds] = set()
         self._waiting: list[_Hit] = []
@@ -97,13 +101,14 @@ class _Search:
 
     def _day(self, file: DayFile, end: int) -> Iterator[int]:
         """Look through a day; gives down to which moment it is done."""
-        if (extent := self._traces.extent(file)) is None:
+        if (extent := self._candidates.extent(file)) is None:
             return
         begin, until = max(self._start, extent[0]), min(end, extent[1] + 1)
+        around = [other for other in self._around(file) if other is not file]
         size, together = _FIRST_SLICE, self._together
         while until > begin:
             done = max(begin, until - size)
-            found = self._traces.candidates(file, done, until, together + 1)
+            found = self._candidates.candidates(file, around, done, until, together + 1)
             if len(found) > together:
                 done = found[-1][2] + 1  # of all that has a span from here on we know
                 found = [row for row in found if row[2] >= done]
@@ -119,9 +124,12 @@ class _Search:
         self._seen.update(new)
         if not new:
             return
-        near = {file.day + timedelta(days=days) for days in (-1, 0, 1)}
-        files = [other for other in self._reading.days() if other.day in near]
-        for trace, sets in self._traces.found(files, new):
+        for trace, sets in self._traces.found(self._around(file), new):
             starts = [trace.spans[index].start_time for one in sets for index in one.indices]
             if inside := [start for start in starts if self._start <= start < self._end]:
                 self._waiting.append(_Hit(_Place(-min(inside), trace.spans[0].trace_id), trace, sets))
+
+    def _around(self, file: DayFile) -> list[DayFile]:
+        """The files that may have spans of a day's traces."""
+        days = {file.day + timedelta(days=days) for days in (-1, 0, 1)}
+        return [other for other in self._reading.days() if other.day in days]

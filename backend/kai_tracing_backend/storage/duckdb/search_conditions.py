@@ -27,11 +27,12 @@ from kai_tracing_backend.language.nodes import (
 from kai_tracing_backend.language.values import ID_DIGITS, fits, id_text, scalars
 from kai_tracing_backend.values import Value, load_attributes
 
-__all__ = ["Bounds", "SearchConditions"]
+__all__ = ["Bounds", "Plain", "SearchConditions", "as_plain", "joined", "negated"]
 
 _FLIPPED = {"=": "=", "!=": "!=", ">": "<", ">=": "<=", "<": ">", "<=": ">="}
 _SQL = {"!=": "<>", **{op: op for op in ("=", ">", ">=", "<", "<=")}}
 _HEX = re.compile(r"[0-9a-f]+")
+_LITERALS = re.compile(r"[\w /:@-]+(\|[\w /:@-]+){0,30}")  # a regular expression that lists texts
 _COLUMNS = {
     "name": "name",
     "statusMessage": "status_message",
@@ -49,7 +50,7 @@ class Bounds(NamedTuple):
     maybe: str
 
 
-class _Plain(NamedTuple):
+class Plain(NamedTuple):
     """A field compared with a literal."""
 
     field: Field
@@ -81,12 +82,12 @@ class SearchConditions:
             return _TRUE
         if isinstance(condition, Not):
             sure, maybe = self.bounds(condition.part)
-            return Bounds(_not(maybe), _not(sure))
+            return Bounds(negated(maybe), negated(sure))
         parts = [self.bounds(part) for part in condition.parts]
         return _all(*parts) if isinstance(condition, And) else _any(*parts)
 
     def _comparison(self, node: Comparison) -> Bounds:
-        if (plain := _as_plain(node)) is None:
+        if (plain := as_plain(node)) is None:
             fields = [part for part, _ in walk(node) if isinstance(part, Field)]
             there = [self._there(field) for field in fields if field.scope == "span"]
             return Bounds("FALSE", " AND ".join(there) or "TRUE")
@@ -94,9 +95,9 @@ class SearchConditions:
         if scope == "intrinsic":
             return self._intrinsic(plain)
         if plain.field.name == "service.name" and scope in ("", "resource"):
-            return self._column("service", plain)
+            return self.column("service", plain)
         if scope == "resource":
-            return self._shared("resource", self._resources(), _resource_attribute, plain)
+            return self._of_resource(plain)
         if scope == "instrumentation":
             return self._shared("scope", self._scopes(), _scope_attribute, plain)
         if scope in ("event", "link"):
@@ -105,34 +106,34 @@ class SearchConditions:
 
     # -- what every span has -----------------------------------------------------------------------------------------
 
-    def _intrinsic(self, plain: _Plain) -> Bounds:
+    def _intrinsic(self, plain: Plain) -> Bounds:
         name = plain.field.name
         if name in _COLUMNS:
-            return self._column(_COLUMNS[name], plain)
+            return self.column(_COLUMNS[name], plain)
         if name in ("instrumentation:name", "instrumentation:version"):
             return self._shared("scope", self._scopes(), _scope_part, plain)
         if name == "nestedSetParent":
-            return self._column("CASE WHEN parent_id = 0 THEN -1 ELSE 1 END", plain)
+            return self.column("CASE WHEN parent_id = 0 THEN -1 ELSE 1 END", plain)
         if name in ("trace:id", "span:id", "span:parentID"):
             return self._id(plain)
         if name.startswith(("event:", "link:")):
             return self._inside("events" if name.startswith("event:") else "links", plain)
         return _UNKNOWN
 
-    def _column(self, column: str, plain: _Plain) -> Bounds:
+    def column(self, column: str, plain: Plain) -> Bounds:
         """A column that is never NULL."""
         _, op, literal = plain
         if literal.kind == "nil":
             return _TRUE if op == "!=" else _FALSE
         if literal.kind == "float":
             column = f"{column}::DOUBLE"
-        return _exactly(self._compared(column, op, literal.value))
+        return _exactly(self.compared(column, op, literal.value))
 
-    def _id(self, plain: _Plain) -> Bounds:
+    def _id(self, plain: Plain) -> Bounds:
         field, op, literal = plain
         there = "parent_id <> 0" if field.name == "span:parentID" else "TRUE"
         if literal.kind == "nil":
-            return _exactly(there if op == "!=" else _not(there))
+            return _exactly(there if op == "!=" else negated(there))
         if op not in ("=", "!="):
             return Bounds("FALSE", there)
         text = str(id_text(literal.value, field))
@@ -141,65 +142,68 @@ class SearchConditions:
         elif field.name == "trace:id":
             number = int(text, 16)
             halves = {"trace_high": number >> 64, "trace_low": number & (1 << 64) - 1}
-            same = " AND ".join(f"{column} = {self._value(half)}::UBIGINT" for column, half in halves.items())
+            same = " AND ".join(f"{column} = {self.value(half)}::UBIGINT" for column, half in halves.items())
         else:
             column = "span_id" if field.name == "span:id" else "parent_id"
-            same = f"{column} = {self._value(int(text, 16))}::UBIGINT"
-        return _exactly(f"{there} AND {same if op == '=' else _not(same)}")
+            same = f"{column} = {self.value(int(text, 16))}::UBIGINT"
+        return _exactly(f"{there} AND {same if op == '=' else negated(same)}")
 
     # -- attributes of the span --------------------------------------------------------------------------------------
 
-    def _span_attribute(self, plain: _Plain) -> Bounds:
+    def _span_attribute(self, plain: Plain) -> Bounds:
         (key, op, literal) = plain.field.name, plain.op, plain.literal
         if literal.kind == "nil":
             there = self._there(plain.field)
-            return _exactly(there if op == "!=" else _not(there))
-        other = f"attributes_other[{self._value(key)}] LIKE '{{\"arrayValue%'"
+            return _exactly(there if op == "!=" else negated(there))
+        other = f"attributes_other[{self.value(key)}] LIKE '{{\"arrayValue%'"
         if literal.kind in _NUMBER:
             whole = self._typed(key, int)
             whole = f"{whole}::DOUBLE" if literal.kind == "float" else whole
             number = float(literal.value or 0)
             double = f"nullif({self._typed(key, float)}, 'nan'::DOUBLE)"
-            sure = f"({self._compared(whole, op, literal.value)} OR {self._compared(double, op, number)})"
+            sure = f"({self.compared(whole, op, literal.value)} OR {self.compared(double, op, number)})"
         else:
             kind = bool if literal.kind == "bool" else str
-            sure = self._compared(self._typed(key, kind), op, literal.value)
+            sure = self.compared(self._typed(key, kind), op, literal.value)
         return Bounds(sure, f"({sure} OR {other})")
 
     def _there(self, field: Field) -> str:
         """The span has the attribute. `{}` is how nothing is kept."""
         key = field.name
         columns = [f'"{key}"'] if key in PROMOTED else []
-        columns += [f"{column}[{self._value(key)}]" for column in MAPS.values()]
+        columns += [f"{column}[{self.value(key)}]" for column in MAPS.values()]
         typed = " OR ".join(f"{column} IS NOT NULL" for column in columns)
-        return f"({typed} OR attributes_other[{self._value(key)}] <> '{{}}')"
+        return f"({typed} OR attributes_other[{self.value(key)}] <> '{{}}')"
 
     def _typed(self, key: str, kind: type) -> str:
-        return f'"{key}"' if PROMOTED.get(key) is kind else f"{MAPS[kind]}[{self._value(key)}]"
+        return f'"{key}"' if PROMOTED.get(key) is kind else f"{MAPS[kind]}[{self.value(key)}]"
 
-    def _unscoped(self, plain: _Plain) -> Bounds:
+    def _unscoped(self, plain: Plain) -> Bounds:
         """The span's, or where it has none the resource's."""
         of_span = self._span_attribute(plain)
-        of_resource = self._shared("resource", self._resources(), _resource_attribute, plain)
+        of_resource = self._of_resource(plain)
         if plain.literal.kind == "nil" and plain.op == "=":
             return _all(of_span, of_resource)
         if of_resource == _FALSE:
             return of_span
-        absent = _exactly(_not(self._there(plain.field)))
+        absent = _exactly(negated(self._there(plain.field)))
         return _any(of_span, _all(absent, of_resource))
 
     # -- what is text ------------------------------------------------------------------------------------------------
 
+    def _of_resource(self, plain: Plain) -> Bounds:
+        return self._shared("resource", self._resources(), _resource_attribute, plain)
+
     def _shared(
-        self, column: str, texts: Mapping[int, str], value_of: Callable[[str, str], Value], plain: _Plain
+        self, column: str, texts: Mapping[int, str], value_of: Callable[[str, str], Value], plain: Plain
     ) -> Bounds:
         """Resources and scopes: which of them fit is known before a span is looked at."""
         fitting = [number for number, text in texts.items() if _fits(value_of(text, plain.field.name), plain)]
         if len(fitting) in (0, len(texts)):
             return _TRUE if fitting else _FALSE
-        return _exactly(f"list_contains({self._value(fitting)}::INTEGER[], {column})")
+        return _exactly(f"list_contains({self.value(fitting)}::INTEGER[], {column})")
 
-    def _inside(self, column: str, plain: _Plain) -> Bounds:
+    def _inside(self, column: str, plain: Plain) -> Bounds:
         """Events and links, whose text must contain what is looked for."""
         field, op, literal = plain
         if literal.kind == "nil" and op == "=":
@@ -207,18 +211,32 @@ class SearchConditions:
         needed = [json.dumps(field.name, ensure_ascii=False) + ":"] if field.scope != "intrinsic" else []
         if op == "=" and literal.kind == "string":
             needed.append(json.dumps(id_text(literal.value, field), ensure_ascii=False))
-        terms = [f"{column} IS NOT NULL", *(f"contains({column}, {self._value(text)})" for text in needed)]
+        terms = [f"{column} IS NOT NULL", *(f"contains({column}, {self.value(text)})" for text in needed)]
         return Bounds("FALSE", f"({' AND '.join(terms)})")
+
+    def texts_of_span(self, condition: Condition) -> list[tuple[str, str]]:
+        """Attributes of the span with texts, one of which a span has that fulfils it; empty where that is not known."""
+        plain = as_plain(condition) if isinstance(condition, Comparison) else None
+        if plain is None or plain.field.scope not in ("", "span") or not isinstance(plain.literal.value, str):
+            return []
+        key, text = plain.field.name, plain.literal.value
+        if plain.field.scope == "" and (key == "service.name" or self._of_resource(plain) != _FALSE):
+            return []
+        if plain.op == "=":
+            return [(key, text)]
+        return [(key, one) for one in text.split("|")] if plain.op == "=~" and _LITERALS.fullmatch(text) else []
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
-    def _compared(self, column: str, op: str, value: object) -> str:
+    def compared(self, column: str, op: str, value: object) -> str:
+        """A comparison of the language, of an expression with a value of the same type."""
         if op in ("=~", "!~"):
-            fitting = f"regexp_full_match({column}, {self._value(value)})"
+            fitting = f"regexp_full_match({column}, {self.value(value)})"
             return fitting if op == "=~" else f"NOT {fitting}"
-        return f"{column} {_SQL[op]} {self._value(value)}{_CASTS.get(type(value), '')}"
+        return f"{column} {_SQL[op]} {self.value(value)}{_CASTS.get(type(value), '')}"
 
-    def _value(self, value: object) -> str:
+    def value(self, value: object) -> str:
+        """How an expression names the value."""
         name = f"v{len(self.parameters)}"
         self.parameters[name] = value
         return f"${name}"
@@ -227,15 +245,16 @@ class SearchConditions:
 _CASTS = {int: "::BIGINT", float: "::DOUBLE"}
 
 
-def _as_plain(node: Comparison) -> _Plain | None:
+def as_plain(node: Comparison) -> Plain | None:
+    """The comparison with its field on the left; None where it is not one field and one literal."""
     if isinstance(node.left, Field) and isinstance(node.right, Literal):
-        return _Plain(node.left, node.op, node.right)
+        return Plain(node.left, node.op, node.right)
     if isinstance(node.left, Literal) and isinstance(node.right, Field) and node.op in _FLIPPED:
-        return _Plain(node.right, _FLIPPED[node.op], node.left)
+        return Plain(node.right, _FLIPPED[node.op], node.left)
     return None
 
 
-def _fits(value: Value, plain: _Plain) -> bool:
+def _fits(value: Value, plain: Plain) -> bool:
     if plain.literal.kind == "nil":
         return (value is not None) == (plain.op == "!=")
     return value is not None and fits(list(scalars([value])), plain.op, [plain.literal.value])
@@ -271,39 +290,24 @@ def _exactly(text: str) -> Bounds:
     return Bounds(text, text)
 
 
-def _not(text: str) -> str:
+def negated(text: str) -> str:
+    """True where an expression is false, or NULL."""
     return {"TRUE": "FALSE", "FALSE": "TRUE"}.get(text, f"(({text}) IS NOT TRUE)")
 
 
 def _all(*parts: Bounds) -> Bounds:
-    return Bounds(
-        _joined("AND", "TRUE", [part.sure for part in parts]), _joined("AND", "TRUE", [p.maybe for p in parts])
-    )
+    return Bounds(joined("AND", "TRUE", [part.sure for part in parts]), joined("AND", "TRUE", [p.maybe for p in parts]))
 
 
 def _any(*parts: Bounds) -> Bounds:
-    return Bounds(
-        _joined("OR", "FALSE", [part.sure for part in parts]), _joined("OR", "FALSE", [p.maybe for p in parts])
-    )
+    return Bounds(joined("OR", "FALSE", [part.sure for part in parts]), joined("OR", "FALSE", [p.maybe for p in parts]))
 
 
-def _joined(word: str, neutral: str, terms: Sequence[str]) -> str:
+def joined(word: str, neutral: str, terms: Sequence[str]) -> str:
     """The terms with a word between them; `neutral` changes nothing, and its opposite decides."""
     kept = [term for term in dict.fromkeys(terms) if term != neutral]
-    if _not(neutral) in kept:
-        return _not(neutral)
+    if negated(neutral) in kept:
+        return negated(neutral)
     if len(kept) < 2:
         return kept[0] if kept else neutral
     return f"({f' {word} '.join(f'({term})' for term in kept)})"
-
-
-def demanded(condition: Condition) -> tuple[str, str] | None:
-    """An attribute of the span, with its text, without which no span fulfils the condition; None if none is known."""
-    if isinstance(condition, And):
-        return next((found for part in condition.parts if (found := demanded(part)) is not None), None)
-    if not isinstance(condition, Comparison) or (plain := _as_plain(condition)) is None:
-        return None
-    field, op, literal = plain
-    if field.scope != "span" or op != "=" or not isinstance(literal.value, str) or literal.kind != "string":
-        return None
-    return field.name, literal.value

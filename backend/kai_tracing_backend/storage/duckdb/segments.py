@@ -6,12 +6,15 @@ whenever the spans began.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
-__all__ = ["SEGMENT", "ranges"]
+__all__ = ["SEGMENT", "few_ranges", "ranges", "within"]
 
 SEGMENT = 8_192
 """Spans of a segment: four of DuckDB's vectors."""
+
+_MOST_RANGES = 40
 
 
 def ranges(segments: Iterable[int]) -> list[tuple[int, int]]:
@@ -23,3 +26,25 @@ def ranges(segments: Iterable[int]) -> list[tuple[int, int]]:
         else:
             found.append((segment, segment))
     return found
+
+
+def few_ranges(segments: Iterable[int]) -> list[tuple[int, int]]:
+    """As few ranges as a statement may name, with all of the segments: those nearest to one another become one."""
+    every = ranges(segments)
+    gaps = sorted(right[0] - left[1] for left, right in pairwise(every))
+    bridged = gaps[-_MOST_RANGES] if len(gaps) >= _MOST_RANGES else 0
+    few: list[tuple[int, int]] = []
+    for first, last in every:
+        if few and first - few[-1][1] <= bridged:
+            few[-1] = (few[-1][0], last)
+        else:
+            few.append((first, last))
+    return few
+
+
+def within(ranges: Sequence[tuple[int, int]]) -> tuple[str, dict[str, int]]:
+    """True of the spans in these ranges, and the parameters of this."""
+    window: dict[str, int] = {}
+    for index, (first, last) in enumerate(ranges):
+        window |= {f"first{index}": first, f"last{index}": last}
+    return " OR ".join(f"segment BETWEEN $first{index} AND $last{index}" for index in range(len(ranges))), window

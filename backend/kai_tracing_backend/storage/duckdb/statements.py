@@ -19,6 +19,12 @@ def _whole(text: str) -> str:
 _WHOLE = {name: _whole(text) for name, text in _TEXTS.items()}
 
 
-def statement(name: str) -> str:
-    """The text of `sql/<name>.sql`, with the texts that it includes."""
-    return _WHOLE[name]
+def statement(name: str, **parts: str) -> str:
+    """The text of `sql/<name>.sql`, with the texts that it includes.
+
+    `parts` are put into the places `/* part */` that it has for them: expressions and names of this package's own.
+    """
+    text = _WHOLE[name]
+    for place, part in parts.items():
+        text = text.replace(f"/* {place} */", part)
+    return text
