@@ -13,6 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kai_tracing_backend.app import Backend
 from kai_tracing_backend.collector.otlp import decode_json, decode_protobuf
+from kai_tracing_backend.collector.validation import MAX_REJECTED
+from kai_tracing_backend.collector.wire import field
+from kai_tracing_backend.collector.zipkin import decode as decode_zipkin
 from kai_tracing_backend.testing.store_contract import EVER
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -179,6 +182,24 @@ def test_empty_spans_are_counted_and_empty_resources_are_nothing() -> None:
     assert (len(columns), accepted.rejected) == (0, 0)
     columns, accepted = decode_protobuf(b"\x0a\x04\x12\x02\x12\x00" * 1_000)
     assert (len(columns), accepted.message) == (0, "trace_id must have 16 bytes, not 0 (1000 spans)")
+
+
+MANY = MAX_REJECTED + 50_000
+
+
+@pytest.mark.parametrize(
+    ("decode", "body"),
+    [
+        (decode_protobuf, field(1, memoryview(field(2, memoryview(b"\x12\x03\x0a\x01x" * MANY))))),
+        (decode_json, b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * MANY + b"{}]}]}]}"),
+        (decode_zipkin, b"[" + b"{}," * MANY + b"{}]"),
+    ],
+    ids=["protobuf", "JSON", "Zipkin"],
+)
+def test_spans_that_are_not_valid_are_counted_up_to_a_bound(decode: Any, body: bytes) -> None:
+    """A small request may have a million of them: after the first hundred thousand nobody looks at the others."""
+    with pytest.raises(ValueError, match=r"more than 100000 spans are not valid: trace_id .* \(100001 spans\)"):
+        decode(body)
 
 
 @pytest.mark.parametrize("which", ["resource", "scope"])

@@ -286,6 +286,20 @@ def test_jaeger_v3(backend: Backend, camel: bool) -> None:
         assert (refused.status, refused.json["error"]["httpCode"]) == (400, 400)
 
 
+def test_jaeger_v3_takes_a_plus_that_was_not_escaped(backend: Backend) -> None:
+    """As a zone's sign in an address, where it arrives as a space; a real `-` is one."""
+    zone = {"start": "+02:00", "end": "-03:30"}
+    said = {"start": "1999-12-31T23:30:00.5", "end": "2099-12-31T23:30:00"}
+    query = "&".join(
+        f"query.startTime{last}={said[key]}{zone[key]}" for key, last in (("start", "Min"), ("end", "Max"))
+    )
+    answer = ask(backend.settings.api_port, f"/api/v3/trace-summaries?{query}")
+    assert answer.status == 200
+    assert TRACE in [one["traceId"] for one in answer.json["summaries"]]
+    wrong = ask(backend.settings.api_port, f"/api/v3/trace-summaries?{query.replace('+02', '*02')}")
+    assert wrong.status == 400
+
+
 # -- Tempo -------------------------------------------------------------------------------------------------------------
 
 PROTOBUF = {"Accept": "application/protobuf"}

@@ -29,7 +29,7 @@ _UNITS = {
 _PART = re.compile(r"(\d{1,19}(?:\.\d{0,9})?|\.\d{1,9})(ns|us|µs|μs|ms|s|m|h|d|w)")
 _GO_UNITS = frozenset(_UNITS) - {"d", "w"}
 _RELATIVE = re.compile(r"now(?:([+-])(.+))?")
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)")
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[-+ ]\d\d:\d\d)")
 
 
 class ParameterError(ValueError):
@@ -55,12 +55,15 @@ def timestamp(name: str, text: str) -> int:
 def rfc3339(
     name: str, text: str, otherwise: str = "a time in RFC 3339 such as 2026-01-31T12:00:00Z is expected"
 ) -> int:
-    """A moment of RFC 3339 to the nanosecond, in nanoseconds since the epoch."""
+    """A moment of RFC 3339 to the nanosecond, in nanoseconds since the epoch.
+
+    A `+` that was not escaped in an address arrives as a space, and is taken for what it was.
+    """
     found = _RFC3339.fullmatch(text)
     try:
         if found is None:
             raise ValueError  # noqa: TRY301 - said below, as for a 31st of February
-        zone = "+00:00" if found[4] in "Zz" else found[4]
+        zone = "+00:00" if found[4] in "Zz" else found[4].replace(" ", "+")
         moment = datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}")
     except ValueError as error:
         raise ParameterError(name, f"{text[:100]!r} is no time; {otherwise}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 
 from kai_tracing_backend.values import Value
 from kai_tracing_core.processing.tags import ADJUSTED_COUNT
@@ -14,6 +15,7 @@ __all__ = [
     "MAX_ATTRIBUTES",
     "MAX_EVENTS",
     "MAX_LINKS",
+    "MAX_REJECTED",
     "MAX_TEXT",
     "UNKNOWN_SERVICE",
     "Accepted",
@@ -34,6 +36,9 @@ MAX_LINKS = 1_000
 MAX_TEXT = 1 << 20
 """Characters of one name or value."""
 
+MAX_REJECTED = 100_000
+"""Spans of a request that may be left out; one with more is none."""
+
 _EARLIEST = 946_684_800_000_000_000  # 2000: whatever says less has no clock
 _AHEAD = 86_400_000_000_000
 _LONGEST = 366 * 86_400_000_000_000
@@ -53,17 +58,25 @@ class Accepted:
         self._reasons: dict[str, int] = {}
 
     def reject(self, reason: object, spans: int = 1) -> None:
-        """Count spans that are left out."""
+        """Count spans that are left out.
+
+        Raises:
+            ValueError: these are more than `MAX_REJECTED`, so that nobody need look at the others.
+        """
+        self._count(str(reason)[:300], spans)
+        if self.rejected > MAX_REJECTED:
+            raise ValueError(f"more than {MAX_REJECTED} spans are not valid: {self.message}")
+
+    def _count(self, reason: str, spans: int) -> None:
         self.rejected += spans
-        said = str(reason)[:300]
-        self.classes[_class_of(said)] += spans
-        if said in self._reasons or len(self._reasons) < 5:
-            self._reasons[said] = self._reasons.get(said, 0) + spans
+        self.classes[_class_of(reason)] += spans
+        if reason in self._reasons or len(self._reasons) < 5:
+            self._reasons[reason] = self._reasons.get(reason, 0) + spans
 
     def add(self, other: Accepted) -> None:
         """Count what another part of the same request left out."""
         for reason, spans in other._reasons.items():
-            self.reject(reason, spans)
+            self._count(reason, spans)
         self.rejected += other.rejected - sum(other._reasons.values())  # those whose reasons were too many
 
     @property
@@ -91,6 +104,7 @@ _CLASSES = (
 )
 
 
+@lru_cache(maxsize=64)
 def _class_of(reason: str) -> str:
     """Which kind of fault it is, out of few, for metrics: size, time, id or other."""
     return next((word for sign, word in _CLASSES if sign in reason), "other")
