@@ -94,7 +94,7 @@ class Backend:
         if port := self._port("otlp_http_port"):
             yield self._http(port, otlp_app(intake), receiver_policy, port.name, otlp_refusal, origins)
         if port := self._port("otlp_grpc_port"):
-            yield OtlpGrpcListener(port, intake, self._gate, self._tls)
+            yield OtlpGrpcListener(port, intake, self._gate, self._tls, self.tracing)
         if port := self._port("zipkin_port"):
             app = self._limited(zipkin_app(intake, zipkin.routes()))
             yield self._http(port, app, zipkin_policy, port.name, origins=origins)

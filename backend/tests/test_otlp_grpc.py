@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from kai_tracing_backend.access.tokens import Scope, TokenFile
 from kai_tracing_backend.app import Backend
 from kai_tracing_backend.storage.contract import StoreError, StoreFullError
 from kai_tracing_backend.storage.queue import QueueFullError
 from kai_tracing_backend.testing.store_contract import EVER
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from tests.support.backend import running
+from tests.support.backend import running, scraped
 from tests.support.otlp import changed, message
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -112,6 +114,70 @@ def test_a_sender_is_told_to_come_again(
     assert retry is not None
     assert retry.retry_delay.seconds > 0
     assert export(channel, body) == ExportTraceServiceResponse()
+
+
+def test_calls_are_counted_by_their_status(backend: Backend, channel: grpc.Channel) -> None:
+    """As requests over HTTP are: good ones, refused ones with their bytes, and calls without a request."""
+    body = message(count=1).SerializeToString()
+    export(channel, body)
+    for wrong in (b"\xff\xff", bytes(65 << 20)):
+        with pytest.raises(grpc.RpcError):
+            export(channel, wrong)
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.stream_unary(EXPORT)(iter(()), timeout=60)
+    assert (caught.value.code(), caught.value.details()) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "the call has no request",
+    )
+    counted = {"OK": 1, "INVALID_ARGUMENT": 2, "CANCELLED": 1}  # gRPC itself answers the one that is too large,
+    deadline = time.monotonic() + 60
+    while (found := of_grpc(backend, "requests_total")) != counted:  # perhaps before it is counted
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    assert of_grpc(backend, "request_bytes_total") == {None: len(body) + 2}
+
+
+def of_grpc(backend: Backend, metric: str) -> dict[str | None, float]:
+    """A metric of the receiver, by status."""
+    return {
+        dict(labels).get("status"): value
+        for (name, labels), value in scraped(backend.settings.api_port).items()
+        if name == metric and ("receiver", "otlp_grpc") in labels
+    }
+
+
+def test_calls_are_traced_by_option(tmp_path: Path) -> None:
+    """A span for each, a child of the sender's; a refusal for the server's fault is an error, another is none."""
+    with running(tmp_path, self_tracing=True) as backend:
+        assert backend.tracing is not None
+        with grpc.insecure_channel(f"127.0.0.1:{backend.settings.otlp_grpc_port}") as channel:
+            export(
+                channel, message(count=1).SerializeToString(), metadata=[("traceparent", f"00-{9:032x}-{7:016x}-01")]
+            )
+            with pytest.raises(grpc.RpcError):
+                export(channel, b"\xff", metadata=[("traceparent", f"00-{8:032x}-{7:016x}-01")])
+        assert backend.tracing.flush(60)
+        store = backend.tenants.get().store
+        for trace, code in ((9, 0), (8, 3)):
+            (found,) = store.trace(f"{trace:x}")
+            assert (found.name, found.kind, found.status) == (EXPORT[1:], 2, 0)
+            assert found.parent_id == f"{7:016x}"
+            assert found.attributes["rpc.grpc.status_code"] == code
+
+
+def test_nobody_without_a_token_makes_it_receive(tmp_path: Path) -> None:
+    """The refusal comes while the sender still has its request, of which nothing was sent."""
+    TokenFile(tmp_path / "data" / "tokens.json").create("shop", [Scope.INGEST])
+    with running(tmp_path) as backend, grpc.insecure_channel(f"127.0.0.1:{backend.settings.otlp_grpc_port}") as channel:
+        waiting = threading.Event()
+
+        def requests() -> Iterator[bytes]:
+            waiting.wait(60)
+            yield b""
+
+        call = channel.stream_unary(EXPORT).future(requests(), timeout=60)
+        assert call.code() is grpc.StatusCode.UNAUTHENTICATED
+        waiting.set()
 
 
 def test_a_stop_finishes_what_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ __all__ = ["RefusedError", "rpc_status"]
 
 _CODES = {
     HTTPStatus.UNAUTHORIZED: code_pb2.UNAUTHENTICATED,
+    HTTPStatus.REQUEST_TIMEOUT: code_pb2.CANCELLED,
     HTTPStatus.FORBIDDEN: code_pb2.PERMISSION_DENIED,
     HTTPStatus.TOO_MANY_REQUESTS: code_pb2.RESOURCE_EXHAUSTED,
     HTTPStatus.SERVICE_UNAVAILABLE: code_pb2.UNAVAILABLE,
