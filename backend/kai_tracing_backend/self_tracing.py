@@ -10,7 +10,7 @@ from kai_tracing_backend.collector.otlp import decode_protobuf
 from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.queue import QueueFullError
 from kai_tracing_backend.tenants import Tenants
-from kai_tracing_core.processing.otlp import encode_request
+from kai_tracing_core.processing.otlp_encoding import encode_request
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import Retryable, SpanExporter
 from kai_tracing_core.provider import RecordingProvider
@@ -51,7 +51,7 @@ class _StoreExporter(SpanExporter):
         self._tenants = tenants
 
     def export(self, spans: Sequence[Span], timeout: float) -> int:
-        columns, accepted = decode_protobuf(encode_request(spans).SerializeToString())
+        columns, accepted = decode_protobuf(encode_request(spans))
         try:
             self._tenants.get().pipeline.submit(columns.finish()).result(timeout)
         except (QueueFullError, StoreError, FutureTimeoutError) as error:

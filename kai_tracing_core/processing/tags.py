@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from time import sleep
+from time import perf_counter, sleep
 from typing import Any
 
 from kai_tracing_core.attributes import AttributeValue, clean_attributes
@@ -26,6 +26,7 @@ ADJUSTED_COUNT = "sampling.adjusted_count"
 """The attribute that says how many spans one stands for, where `tracestate` does not."""
 
 _SLICE = 32
+_AT_A_STRETCH = 0.0005  # seconds
 _STATUS = ("", "OK", "ERROR")
 _DROPPED = ("otel.dropped_attributes_count", "otel.dropped_events_count", "otel.dropped_links_count")
 
@@ -87,10 +88,16 @@ def list_as_json(value: Any) -> str:
 
 
 def slices(spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
-    """The spans by 32, with a pause after each in which other threads run: the application's stalls stay short."""
+    """The spans by 32, with pauses in which other threads run: the application's stalls stay short.
+
+    A pause costs as much as a dozen spans do (from Python 3.11 on), so there is one every half a millisecond.
+    """
+    pause_at = perf_counter() + _AT_A_STRETCH
     for start in range(0, len(spans), _SLICE):
         yield spans[start : start + _SLICE]
-        sleep(0)
+        if perf_counter() >= pause_at:
+            sleep(0)
+            pause_at = perf_counter() + _AT_A_STRETCH
 
 
 def in_slices(spans: Sequence[Span]) -> Iterator[Span]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kai_tracing_core.processing.otlp import encode_request
+from kai_tracing_core.processing.otlp import read_request
+from kai_tracing_core.processing.otlp_encoding import encode_request
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.processing.tags import ADJUSTED_COUNT, tags_of
@@ -25,7 +26,7 @@ def _recorded(sampler: Sampler) -> Span:
 
 
 def _otlp_attributes(span: Span) -> dict[str, Any]:
-    message = encode_request([span]).resource_spans[0].scope_spans[0].spans[0]
+    message = read_request(encode_request([span])).resource_spans[0].scope_spans[0].spans[0]
     return {entry.key: entry.value.double_value for entry in message.attributes}
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from kai_tracing_inmemory import InMemoryProvider
 
-from kai_tracing_core.processing.otlp import encode_request
+from kai_tracing_core.processing.otlp import read_request
+from kai_tracing_core.processing.otlp_encoding import encode_request
 
 
 @pytest.mark.parametrize(
@@ -19,5 +20,5 @@ def test_an_empty_value_keeps_its_type(value: Any, kind: str) -> None:
     provider = InMemoryProvider()
     with provider.span("work", attributes={"value": value, "list": [1]}) as span:
         pass
-    (attribute, _) = encode_request([span]).resource_spans[0].scope_spans[0].spans[0].attributes
+    (attribute, _) = read_request(encode_request([span])).resource_spans[0].scope_spans[0].spans[0].attributes
     assert attribute.value.WhichOneof("value") == kind

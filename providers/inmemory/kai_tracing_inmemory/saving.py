@@ -25,9 +25,10 @@ def save(spans: SpanAssertions, directory: Path, name: str) -> Iterator[Path]:
     text.write_text("\n".join(details(spans)) + "\n", encoding="utf-8", errors="backslashreplace")
     yield text
     try:
-        from kai_tracing_core.processing.otlp import encode_json, encode_request
+        from kai_tracing_core.processing.otlp import encode_json, read_request
+        from kai_tracing_core.processing.otlp_encoding import encode_request
 
-        encoded = encode_json(encode_request(spans.spans))
+        encoded = encode_json(read_request(encode_request(spans.spans)))
     except ImportError:
         return
     recording = directory / f"{name}.jsonl"

@@ -11,7 +11,8 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # has no stubs
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from kai_tracing_core.processing.otlp import encode_request, read_refusal
+from kai_tracing_core.processing.otlp import read_refusal
+from kai_tracing_core.processing.otlp_encoding import encode_request
 from kai_tracing_core.processing.processor import PayloadExporter, Rejected, Retryable, TooLarge
 from kai_tracing_core.span import Span
 from kai_tracing_opentelemetry.settings import Compression, OpenTelemetrySettings
@@ -70,7 +71,7 @@ class OtlpGrpcExporter(PayloadExporter):
 
     def encode(self, spans: Sequence[Span]) -> bytes:
         """The spans as a request."""
-        return encode_request(spans).SerializeToString()
+        return encode_request(spans)
 
     def send(self, payload: bytes, timeout: float) -> int:
         """Send the request; returns how many spans the collector refused."""

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import Sampler as SdkSampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from kai_tracing_core.attributes import SpanLimits, clean_attributes
-from kai_tracing_core.processing.otlp import own_scope
+from kai_tracing_core.processing.otlp_encoding import own_scope
 from kai_tracing_core.processing.processor import Rejected, SpanExporter, SpanProcessor
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.span import Link, Scope, Span
