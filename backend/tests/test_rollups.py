@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kai_tracing_backend.columns import SHARED
 from kai_tracing_backend.language import parse
 from kai_tracing_backend.model import Edge, SpanLink, StoredSpan
 from kai_tracing_backend.storage.duckdb import maintenance
@@ -171,6 +173,33 @@ def test_messages_are_dependencies_by_link_and_by_queue(store: DuckDBStore, prod
         Edge("a", "orders", 1, 1.0, 0, "service", "queue"),
         Edge("orders", "b", 1, 1.0, 0, "queue", "service"),
     ]
+
+
+def test_a_queue_is_named_by_its_destination_or_its_peer(store: DuckDBStore) -> None:
+    """Zipkin's senders know the broker alone, as the other side of the message."""
+    broker = {"peer.service": "kafka"}
+    store.write(batch(span(1, 1, kind=4, attributes=broker), span(2, 2, kind=5, service="b", attributes=broker)))
+    assert store.dependencies(*EVER, peers=True) == [
+        Edge("a", "kafka", 1, 1.0, 0, "service", "queue"),
+        Edge("kafka", "b", 1, 1.0, 0, "queue", "service"),
+    ]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_what_a_service_calls_in_itself_is_a_loop(store: DuckDBStore, order: tuple[int, ...]) -> None:
+    """A server's span under another of its service, whose client shares its id (Zipkin): the client made one call.
+
+    Asked for with `loops` only, in whatever order the three came.
+    """
+    sides = [
+        span(1, 1, kind=3),
+        span(1, 1, kind=2, service="b", flags=SHARED, at=NOON + 1),
+        span(1, 2, 1, kind=2, service="b", at=NOON + 2),
+    ]
+    for index in order:
+        store.write(batch(sides[index]))
+    assert store.dependencies(*EVER) == [Edge("a", "b", 1, 1.0, 0)]
+    assert store.dependencies(*EVER, peers=True, loops=True) == [Edge("a", "b", 1, 1.0, 0), Edge("b", "b", 1, 1.0, 0)]
 
 
 def test_a_link_to_the_parent_is_no_second_call(store: DuckDBStore) -> None:

@@ -111,9 +111,9 @@ def trace_many(request: Request) -> Response:
 
 @endpoint
 def dependencies(request: Request) -> Response:
-    """`dependencies?endTs&lookback`: who calls whom."""
+    """`dependencies?endTs&lookback`: who calls whom, itself and what sends no spans among them."""
     _required(request, "endTs")
-    edges = tenant_of(request).store.dependencies(*_window(request, 0))
+    edges = tenant_of(request).store.dependencies(*_window(request, 0), peers=True, loops=True)
     return JSONResponse(
         [
             {"parent": edge.parent, "child": edge.child, "callCount": edge.calls}

@@ -148,12 +148,13 @@ class SpanStore(Protocol):
     def rates(self, start: int, end: int) -> list[Rate]:
         """Rate, errors and durations of every operation. To the minute; they outlive their spans."""
 
-    def dependencies(self, start: int, end: int, *, peers: bool = False) -> list[Edge]:
+    def dependencies(self, start: int, end: int, *, peers: bool = False, loops: bool = False) -> list[Edge]:
         """Who calls whom: spans whose parent (for consumers: or link) is in another service, whichever came first.
 
         To the minute in which the called span began; they outlive their spans. With `peers` also what sends no spans:
         the databases, queues and other services that client, producer and consumer spans name. A call that was counted
-        to such a peer no longer is when its other side arrives.
+        to such a peer no longer is when its other side arrives. With `loops` also the calls of a service to itself: a
+        server's span under a client's or a server's.
         """
 
     def statistics(self) -> list[DayStatistics]:

@@ -39,10 +39,10 @@ def read_rates(reading: Reading, start: int, end: int) -> list[Rate]:
     return [merged[key] for key in sorted(merged)]
 
 
-def read_edges(reading: Reading, start: int, end: int, *, peers: bool) -> list[Edge]:
+def read_edges(reading: Reading, start: int, end: int, *, peers: bool, loops: bool) -> list[Edge]:
     """See `SpanStore.dependencies`."""
     merged: dict[tuple[str, ...], Edge] = {}
-    for row in _rows(reading, "read_edges", start, end, peers=peers):
+    for row in _rows(reading, "read_edges", start, end, peers=peers, loops=loops):
         edge = Edge(*row)
         key = (edge.parent, edge.child, edge.parent_type, edge.child_type)
         if (other := merged.get(key)) is not None:

@@ -158,9 +158,9 @@ class DuckDBStore:
         """Rate, errors and durations; see `SpanStore.rates`."""
         return read_rates(self._reading, start, end)
 
-    def dependencies(self, start: int, end: int, *, peers: bool = False) -> list[Edge]:
+    def dependencies(self, start: int, end: int, *, peers: bool = False, loops: bool = False) -> list[Edge]:
         """Who calls whom; see `SpanStore.dependencies`."""
-        return read_edges(self._reading, start, end, peers=peers)
+        return read_edges(self._reading, start, end, peers=peers, loops=loops)
 
     def statistics(self) -> list[DayStatistics]:
         """What there is; see `SpanStore.statistics`."""
