@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,8 @@ class Backend:
         self._gate = Gate(guard, self.tenants, local=is_local(settings.host), allowed=settings.allowed_hosts)
         self.keeper = self._make_keeper()
         self.listeners: list[Listener] = []
+        self.started = threading.Event()
+        """Whether `run` has come so far that everything is there; for other threads."""
         self._stopped = asyncio.Event()
         try:
             self.listeners.extend(self._listeners())
@@ -164,6 +167,7 @@ class Backend:
                 await listener.start()
                 started.append(listener)
             self.keeper.start()
+            self.started.set()
             await self._stopped.wait()
         finally:
             await asyncio.gather(*(listener.stop() for listener in started))

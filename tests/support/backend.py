@@ -55,6 +55,7 @@ def running(folder: Path, **changes: Any) -> Iterator[Backend]:
     thread.start()
     assert ready.wait(30)
     assert made, "the backend did not start"
+    assert made[0].started.wait(30)
     try:
         yield made[0]
     finally:
