@@ -207,6 +207,28 @@ def test_attributes_to_choose_from(backend: Backend) -> None:
     assert get(backend, "attributes", **around(limit=1)).json["attributes"][0]["key"] == "service.name"
 
 
+def test_attributes_of_chosen_spans_in_pages(backend: Backend) -> None:
+    """Of the spans that a condition selects, page by page; a condition that is none is shown with its place."""
+    stock = '{ resource.service.name = "stock" }'
+    (only,) = get(backend, "attributes", **around(where=stock, scope="resource")).json["attributes"]
+    assert (only["key"], only["spans"]) == ("service.name", 1)
+    assert get(backend, "attributes/db.system/values", **around(where=stock)).json["values"] == []
+    for path, name in (("attributes", "attributes"), ("attributes/service.name/values", "values")):
+        every = get(backend, path, **around()).json
+        pages, cursor = [], None
+        while pages == [] or cursor is not None:
+            page = get(backend, path, **around(limit=1, **({"cursor": cursor} if cursor else {}))).json
+            pages += page[name]
+            cursor = page["cursor"]
+        assert len(pages) > 1
+        assert (pages, every["cursor"]) == (every[name], None)
+        assert get(backend, path, **around(cursor="!")).json["parameter"] == "cursor"
+    for wrong in ("{ duraton > 1s }", "{ } | count() > 1", "{ } && { }"):
+        refused = get(backend, "attributes", **around(where=wrong))
+        assert (refused.status, refused.json["parameter"]) == (400, "where")
+        assert "line 1, column" in refused.json["error"]
+
+
 def test_dependencies_of_a_window(backend: Backend) -> None:
     """Calls, what they stand for, and errors."""
     sides = {"parent": "shop", "parentType": "service", "child": "stock", "childType": "service"}

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from kai_tracing_backend.access.tokens import Scope, TokenFile
 from kai_tracing_backend.app import Backend
+from kai_tracing_backend.cli.attributes import attributes
 from kai_tracing_backend.cli.search import search
 from kai_tracing_backend.cli.services import services
 from kai_tracing_backend.cli.stats import stats
@@ -167,3 +168,23 @@ def test_tail_shows_traces_as_they_come(shop: Backend) -> None:
     seen = [line["traceId"] for line in (*lines, *map(json.loads, output.splitlines()))]
     assert len(set(seen)) == len(seen)
     assert {line["name"] for line in lines} == {"live"}
+
+
+def test_attributes_and_their_values_to_choose_from(shop: Backend) -> None:
+    """Keys with scope and type, values of one with how often they are there; of chosen spans, in pages."""
+    found = run(attributes, shop)
+    assert (found.exit_code, "resource.service.name" in found.output, "span.db.rows" in found.output) == (0, True, True)
+    values = run(attributes, shop, "db.rows", "--where", "{ status = error && span.db.rows > 28 }")
+    assert [line.split() for line in values.output.splitlines() if "int" in line] == [["30", "int", "1"]]
+    assert documents(run(attributes, shop, "service.name", "--prefix", "fr", "--json")) == [
+        {"value": {"stringValue": "front"}, "spans": 30}
+    ]
+    first = run(attributes, shop, "db.rows", "--limit", "20")
+    cursor = first.stderr.rpartition("--cursor ")[2].strip()
+    second = run(attributes, shop, "db.rows", "--limit", "20", "--cursor", cursor)
+    assert (second.output.count(" int "), "There are more" in second.output) == (10, False)
+    assert "\x1b[31m" not in run(attributes, shop, "service.name").output
+    nothing = run(attributes, shop, "nobody")
+    assert (nothing.exit_code, "--since 7d" in nothing.stderr) == (0, True)
+    wrong = run(attributes, shop, "--where", "status = error")
+    assert (wrong.exit_code, "where: " in wrong.stderr, "^" in wrong.stderr) == (1, True, True)

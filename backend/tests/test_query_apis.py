@@ -353,6 +353,11 @@ def test_tempo_completes(backend: Backend) -> None:
     assert "rootServiceName" in scopes["intrinsic"]
     (only,) = get(backend, "/api/v2/search/tags", scope="resource").json["scopes"]
     assert only["name"] == "resource"
+    stock = {"q": '{ resource.service.name = "stock" }', "scope": "span"}
+    assert "note" not in str(get(backend, "/api/v2/search/tags", **stock).json["scopes"])
+    assert "note" in str(get(backend, "/api/v2/search/tags", q="{ .half-typed = ", scope="span").json["scopes"])
+    of_stock = get(backend, "/api/v2/search/tag/resource.service.name/values", **stock).json["tagValues"]
+    assert [one["value"] for one in of_stock] == ["stock"]
     assert "note" in get(backend, "/api/search/tags").json["tagNames"]
 
     def values(tag: str) -> list[tuple[str, str]]:

@@ -22,8 +22,9 @@ from kai_tracing_backend.api.parameters import ENDLESS, ParameterError, go_durat
 from kai_tracing_backend.api.traces import MAX_TRACES, is_value, normal_id
 from kai_tracing_backend.formats.otlp import attribute_list, traces_message
 from kai_tracing_backend.language.building import all_of, compare
+from kai_tracing_backend.language.errors import QueryError
 from kai_tracing_backend.language.nodes import Condition, TraceQuery
-from kai_tracing_backend.language.parser import parse
+from kai_tracing_backend.language.parser import parse, parse_condition
 from kai_tracing_backend.language.vocabulary import ALIASES, INTRINSICS
 from kai_tracing_backend.model import FoundTrace, MatchedSpan, SpanSet, StoredSpan
 from kai_tracing_backend.tenants import tenant_of
@@ -135,8 +136,10 @@ def _keys(request: Request) -> Iterator[tuple[str, str]]:
     """The attributes with their scopes, and what every span has."""
     wanted = request.query_params.get("scope") or "all"
     start, end = _window(request)
-    for one in tenant_of(request).store.attribute_keys(start, end, limit=_MAX_NAMES):
-        if wanted in ("all", "none", one.scope):
+    if wanted in ("all", "none", "span", "resource"):
+        scope = wanted if wanted in ("span", "resource") else ""
+        where = _where(request)
+        for one in tenant_of(request).store.attribute_keys(start, end, where=where, scope=scope, limit=_MAX_NAMES):
             yield one.scope, one.key
     if wanted in ("all", "none", "intrinsic"):
         for name in _INTRINSICS:
@@ -153,8 +156,17 @@ def _values(request: Request) -> list[dict[str, str]]:
     if name == "rootName" and scope == "intrinsic":
         name = "name"
     start, end = _window(request)
-    found = tenant_of(request).store.attribute_values(name, start, end, scope=scope, limit=_MAX_NAMES)
+    where = _where(request)
+    found = tenant_of(request).store.attribute_values(name, start, end, where=where, scope=scope, limit=_MAX_NAMES)
     return [{"type": _TYPES.get(type(one.value), "string"), "value": plain(one.value)} for one in found]
+
+
+def _where(request: Request) -> Condition | None:
+    """Of which spans tags are wanted: `q` as far as it is typed. What is not whole yet narrows nothing, as in Tempo."""
+    try:
+        return parse_condition(request.query_params.get("q") or "{ }")
+    except QueryError:
+        return None
 
 
 def _tag(said: str) -> tuple[str, str]:

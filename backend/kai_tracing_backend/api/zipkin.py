@@ -72,7 +72,8 @@ def remote_services(request: Request) -> Response:
     store, now = tenant_of(request).store, time.time_ns()
     names: set[str] = set()
     for service in _services(store, _required(request, "serviceName")):
-        found = store.attribute_values("peer.service", now - DAY, now, scope="span", service=service, limit=_MAX_NAMES)
+        where = of_service(service)
+        found = store.attribute_values("peer.service", now - DAY, now, scope="span", where=where, limit=_MAX_NAMES)
         names.update(plain(one.value) for one in found)
     return JSONResponse(sorted(names))
 

@@ -3,6 +3,7 @@
 They are imported for `kai-tracing --help`, so each imports what is heavy when it runs.
 """
 
+from kai_tracing_backend.cli.attributes import attributes
 from kai_tracing_backend.cli.retention import archive, pins, retention
 from kai_tracing_backend.cli.search import search, tail
 from kai_tracing_backend.cli.serve import serve
@@ -16,6 +17,7 @@ __all__ = ["COMMANDS"]
 
 COMMANDS = (
     archive,
+    attributes,
     export,
     import_files,
     pins,

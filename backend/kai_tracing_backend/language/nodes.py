@@ -89,7 +89,7 @@ class Arithmetic:
         return f"({self.left} {self.op} {self.right})"
 
 
-Value: TypeAlias = "Field | Literal | Arithmetic"
+Value: TypeAlias = Field | Literal | Arithmetic
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Everything:
         return "true"
 
 
-Condition: TypeAlias = "Comparison | And | Or | Not | Everything"
+Condition: TypeAlias = Comparison | And | Or | Not | Everything
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class SpansetOperation:
         return f" {self.op} ".join(sides)
 
 
-Spansets: TypeAlias = "Filter | SpansetOperation"
+Spansets: TypeAlias = Filter | SpansetOperation
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Coalesce:
         return "coalesce()"
 
 
-Stage: TypeAlias = "Filter | AggregateFilter | GroupBy | Select | Coalesce"
+Stage: TypeAlias = Filter | AggregateFilter | GroupBy | Select | Coalesce
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Text to tree: `parse`. The grammar is `grammar.lark`; what its words mean is in `reading.py`."""
+"""Text to tree. The grammar is `grammar.lark`; what its words mean is in `reading.py`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lark import Lark
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from kai_tracing_backend.language.errors import QueryError
-from kai_tracing_backend.language.nodes import TraceQuery, walk
+from kai_tracing_backend.language.nodes import Condition, Filter, TraceQuery, walk
 from kai_tracing_backend.language.reading import Mistake, Reader
 
-__all__ = ["MAX_DEPTH", "MAX_LENGTH", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_LENGTH", "parse", "parse_condition"]
 
 MAX_LENGTH = 8_192
 """Of a query, in characters."""
@@ -65,6 +65,18 @@ def parse(text: str) -> TraceQuery:
     if max(depth for _, depth in walk(query)) > MAX_DEPTH:
         raise QueryError(f"the parts of a query stand at most {MAX_DEPTH} deep in one another", text, 0)
     return query
+
+
+def parse_condition(text: str) -> Condition:
+    """What a query of one pair of braces asks of a span: `{ status = error }`.
+
+    Raises:
+        QueryError: it is no query, or has more than that.
+    """
+    query = parse(text)
+    if query.stages or not isinstance(query.spansets, Filter):
+        raise QueryError("one pair of braces is expected here, such as { status = error }", text, 0)
+    return query.spansets.condition
 
 
 def _explained(error: UnexpectedCharacters | UnexpectedToken, text: str) -> QueryError:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from kai_tracing_backend.language.nodes import TraceQuery
+from kai_tracing_backend.language.nodes import Condition, TraceQuery
 from kai_tracing_backend.model import (
     AttributeKey,
     AttributeValue,
@@ -119,8 +119,22 @@ class SpanStore(Protocol):
             ValueError: the cursor is none of ours.
         """
 
-    def attribute_keys(self, start: int, end: int, *, limit: int = 1_000) -> list[AttributeKey]:
-        """The attributes that spans of the window and their resources have, the most frequent first."""
+    def attribute_keys(
+        self,
+        start: int,
+        end: int,
+        *,
+        where: Condition | None = None,
+        scope: str = "",
+        prefix: str = "",
+        limit: int = 1_000,
+    ) -> list[AttributeKey]:
+        """The attributes that spans of the window and their resources have, the most frequent first.
+
+        With `where` of those spans that fulfil it; where that cannot be told of the span alone (as of the duration of
+        its trace, or of what is in its events), as if they did. `scope` is span, resource, or both where it is empty;
+        `prefix` is how the key begins.
+        """
 
     def attribute_values(
         self,
@@ -128,15 +142,16 @@ class SpanStore(Protocol):
         start: int,
         end: int,
         *,
+        where: Condition | None = None,
         scope: str = "",
         prefix: str = "",
-        service: str = "",
         limit: int = 1_000,
     ) -> list[AttributeValue]:
         """The values of an attribute in the window whose text begins with `prefix`, the most frequent first.
 
-        `scope` is span, resource, or both where it is empty; with "intrinsic" the key is `name` or `statusMessage`.
-        With a `service` only its spans are asked. Of arrays, maps and bytes there are none but in resources.
+        `where` as for `attribute_keys`. `scope` is span, resource, or both where it is empty; with "intrinsic" the key
+        is `name` or `statusMessage`. Of arrays, maps and bytes there are none but in resources. Of a day a store may
+        leave out what is not among its 10,000 most frequent values.
         """
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:

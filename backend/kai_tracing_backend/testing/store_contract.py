@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kai_tracing_backend.columns import SpanColumns
-from kai_tracing_backend.language import all_of
+from kai_tracing_backend.language import all_of, parse_condition
 from kai_tracing_backend.model import Edge, Operation, Scope, SpanEvent, SpanLink, StoredSpan
 from kai_tracing_backend.storage.contract import SpanStore, StoreError
 
@@ -188,11 +188,28 @@ class SpanStoreContract(OpenedStore):
         assert store.attribute_values("service.name", *window, scope="span") == []
         names = store.attribute_values("name", *window, scope="intrinsic")
         assert [(one.value, one.spans) for one in names] == [("op", 2), ("other", 1)]
+        of_b = parse_condition("{ resource.service.name = `b` }")
         for key, scope, value in (("http.route", "span", "/b"), ("service.name", "resource", "b")):
-            of_service = store.attribute_values(key, *window, scope=scope, service="b")
+            of_service = store.attribute_values(key, *window, scope=scope, where=of_b)
             assert [(one.value, one.spans) for one in of_service] == [(value, 1)]
-        assert store.attribute_values("name", *window, scope="intrinsic", service="nobody") == []
+        assert (
+            store.attribute_values(
+                "name", *window, scope="intrinsic", where=parse_condition("{ resource.service.name = `nobody` }")
+            )
+            == []
+        )
         assert store.attribute_values("later", *window) == []
+        few = store.attribute_keys(*window, scope="span", prefix="n", where=parse_condition("{ name != `other` }"))
+        assert [(one.key, one.type, one.spans) for one in few] == [("n", "int", 2)]
+        both = parse_condition("{ .n = 1 && resource.service.name = `a` || span.yes }")
+        found = {(one.scope, one.key): one.spans for one in store.attribute_keys(*window, where=both)}
+        assert found == {
+            ("span", "http.route"): 2,
+            ("span", "n"): 1,
+            ("span", "odd"): 1,
+            ("span", "yes"): 1,
+            ("resource", "service.name"): 2,
+        }
 
     def test_trace_ids_by_how_they_begin(self, store: SpanStore) -> None:
         """By any number of digits, over days, each once, in order, and no more than are wanted."""

@@ -253,6 +253,7 @@ class AttributeKeys(_Answer):
     """Attributes, the most frequent first."""
 
     attributes: list[AttributeKey]
+    cursor: Cursor
 
 
 class AttributeValue(_Answer):
@@ -267,6 +268,7 @@ class AttributeValues(_Answer):
 
     key: str
     values: list[AttributeValue]
+    cursor: Cursor
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------

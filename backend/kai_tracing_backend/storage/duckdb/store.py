@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from kai_tracing_backend.columns import to_span
-from kai_tracing_backend.language.nodes import TraceQuery
+from kai_tracing_backend.language.nodes import Condition, TraceQuery
 from kai_tracing_backend.model import (
     AttributeKey,
     AttributeValue,
@@ -22,7 +22,7 @@ from kai_tracing_backend.model import (
     SearchPage,
     StoredSpan,
 )
-from kai_tracing_backend.storage.duckdb.attributes import attribute_keys, attribute_values
+from kai_tracing_backend.storage.duckdb.attributes import AttributeReader
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
 from kai_tracing_backend.storage.duckdb.maintenance import merge_rollups
 from kai_tracing_backend.storage.duckdb.reading import Reading, fetch, fetch_named
@@ -128,9 +128,18 @@ class DuckDBStore:
         """Traces, newest first; see `SpanStore.search`."""
         return search(self._reading, query, start, end, limit, cursor, spans_per_set)
 
-    def attribute_keys(self, start: int, end: int, *, limit: int = 1_000) -> list[AttributeKey]:
+    def attribute_keys(
+        self,
+        start: int,
+        end: int,
+        *,
+        where: Condition | None = None,
+        scope: str = "",
+        prefix: str = "",
+        limit: int = 1_000,
+    ) -> list[AttributeKey]:
         """The attributes that there are; see `SpanStore.attribute_keys`."""
-        return attribute_keys(self._reading, start, end, limit)
+        return AttributeReader(self._reading, start, end, where).keys(scope, prefix, limit)
 
     def attribute_values(
         self,
@@ -138,13 +147,13 @@ class DuckDBStore:
         start: int,
         end: int,
         *,
+        where: Condition | None = None,
         scope: str = "",
         prefix: str = "",
-        service: str = "",
         limit: int = 1_000,
     ) -> list[AttributeValue]:
         """The values of an attribute; see `SpanStore.attribute_values`."""
-        return attribute_values(self._reading, key, start, end, scope, prefix, service, limit)
+        return AttributeReader(self._reading, start, end, where).values(key, scope, prefix, limit)
 
     def services(self, start: int = 0, end: int = 1 << 62) -> list[str]:
         """The services; see `SpanStore.services`."""

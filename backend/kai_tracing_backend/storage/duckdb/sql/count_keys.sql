@@ -1,7 +1,7 @@
-WITH chosen AS (
+WITH chosen AS NOT MATERIALIZED (  -- each of the five reads the keys of its own map alone
     SELECT attributes_string, attributes_int, attributes_double, attributes_bool, attributes_other
     FROM spans
-    WHERE start_time >= $start AND start_time < $end
+    WHERE start_time >= $start AND start_time < $end AND (/* where */)
 )
 SELECT kind, key, count(*) AS spans
 FROM (
@@ -15,4 +15,5 @@ FROM (
     UNION ALL
     SELECT 'other', unnest(map_keys(attributes_other)) FROM chosen
 )
+WHERE starts_with(key, $prefix)
 GROUP BY kind, key
