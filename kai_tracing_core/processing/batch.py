@@ -85,7 +85,7 @@ class BatchProcessor(SpanProcessor):
 
     def _reset(self) -> None:
         self.inbox.clear()
-        self._in_flight = 0
+        self._in_flight: list[Span] = []
         # With the keys there already, counting up is atomic.
         self._dropped: Counter[str] = Counter(queue_full=0, shut_down=0, not_sampled=0)
         self._worker: threading.Thread | None = None
@@ -217,7 +217,7 @@ class BatchProcessor(SpanProcessor):
         left = self._clear()
         self._dropped["shutdown"] += left
         if stuck or left:
-            left += self._in_flight
+            left += len(self._in_flight)
             logger.warning("%s: %d spans could not be delivered before the shutdown", self._name, left)
         if not stuck:
             self.exporter.shutdown()
@@ -259,7 +259,7 @@ class BatchProcessor(SpanProcessor):
     def stats(self) -> Stats:
         """Where the spans are that were handed to `on_end`."""
         delivery = self._delivery
-        queued = sum(1 for item in list(self.inbox) if not isinstance(item, _Marker)) + self._in_flight
+        queued = sum(1 for item in list(self.inbox) if not isinstance(item, _Marker)) + len(self._in_flight)
         dropped = self._dropped + delivery.dropped
         return Stats(
             ended=queued + delivery.exported + delivery.deferred + sum(dropped.values()),
@@ -307,17 +307,25 @@ class BatchProcessor(SpanProcessor):
 
     def _send_batch(self) -> None:
         batch: list[Span] = []
-        marker: _Marker | None = None
-        while len(batch) < self.options.max_batch and (item := self._take()) is not None:
-            if isinstance(item, _Marker):
-                marker = item
-                break
-            batch.append(item)
-            self._in_flight = len(batch)
+        self._in_flight = batch
+        marker = self._take_into(batch)
         if batch:
             self._deliver(batch)
         if marker is not None:
             marker.done.set()
+
+    def _take_into(self, batch: list[Span]) -> _Marker | None:
+        """Move what waits into the batch until that is full or a marker comes, which is returned."""
+        take, add, size = self.inbox.popleft, batch.append, self.options.max_batch
+        try:
+            while len(batch) < size:
+                item = take()
+                if type(item) is _Marker:
+                    return item
+                add(item)
+        except IndexError:
+            pass  # that was all
+        return None
 
     def _deliver(self, batch: Sequence[Span]) -> None:
         try:
@@ -326,7 +334,7 @@ class BatchProcessor(SpanProcessor):
             self._delivery.dropped["export_error"] += len(batch)
             logger.exception("%s: %d spans lost", self._name, len(batch))
         finally:
-            self._in_flight = 0
+            self._in_flight = []
 
     # -- fork --------------------------------------------------------------------------------------------------------
 

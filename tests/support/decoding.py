@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class ReceivedSpan:
 
 def decode(path: str, content_type: str, body: bytes) -> list[ReceivedSpan]:
     """The spans of a request to Zipkin's, Jaeger's or an OTLP receiver's path. Raises ValueError on what is none."""
+    path = urlsplit(path).path
     if path.endswith("/api/v2/spans"):
         return decode_zipkin_json(body) if "json" in content_type else decode_zipkin_protobuf(body)
     if path.endswith("/api/traces"):
