@@ -179,7 +179,8 @@ _OF_SPAN, _OF_EVENT, _OF_LINK = (_AttributeMemory(_tag(number)) for number in (9
 _times = Struct("<cQcQ").pack
 
 
-def _span(span: Span, limits: SpanLimits) -> bytes:
+def _span(span: Span, limits: SpanLimits, clean: bool = False) -> bytes:
+    """The span; raises for attributes that are not fit for export, unless they are to be cleaned."""
     parts = [
         _TRACE_ID,
         span._trace_id.to_bytes(16, "big"),
@@ -193,9 +194,14 @@ def _span(span: Span, limits: SpanLimits) -> bytes:
     if span._trace_state:
         parts.append(_text(_TRACE_STATE, span._trace_state))
     dropped = 0
-    if span._attributes:
-        encoded, dropped = _attributes(_OF_SPAN, span._attributes, limits.attributes, limits.value_length)
-        parts += encoded
+    attributes = span._attributes
+    if attributes:
+        # `_attributes`, but for the call, which would cost a span a tenth of this.
+        if clean or limits.value_length is not None or len(attributes) > limits.attributes:
+            encoded, dropped = _cleaned(_OF_SPAN.tag, attributes, limits.attributes, limits.value_length)
+            parts += encoded
+        else:
+            parts += [_OF_SPAN[key, type(value), value] for key, value in attributes.items()]
     rare = span._rare
     if rare is not None:
         parts += _events_and_links(rare, limits)
@@ -330,7 +336,10 @@ def encode_request(spans: Sequence[Span]) -> bytes:
             if last is None or sink is not last._sink or scope is not last._scope:
                 add = request.group(sink.resource, scope).append
                 last = span
-            encoded = _span(span, sink.limits)
+            try:
+                encoded = _span(span, sink.limits)
+            except Exception:
+                encoded = _span(span, sink.limits, clean=True)
             add(_SPAN_OF_LENGTH[len(encoded)])
             add(encoded)
     return request.encode()
