@@ -35,7 +35,7 @@ __all__ = [
     "tracing",
 ]
 
-# Imported when they are asked for: pydantic alone takes longer to import than the OpenTelemetry SDK with an exporter.
+# Imported when they are asked for: an application that is configured by its environment imports few of them.
 __getattr__ = lazy_exports(
     __name__,
     {

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextvars
 import functools
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from kai_tracing_core.span import Span
     from kai_tracing_core.trace_context import TraceContext
 
-__all__ = ["EMPTY_BAGGAGE", "RuntimeContext", "TracedThreadPoolExecutor", "carried_baggage", "resolve", "wrap"]
+__all__ = ["EMPTY_BAGGAGE", "RuntimeContext", "carried_baggage", "resolve", "wrap"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,11 +116,3 @@ def wrap(fn: F) -> F:
         return context.copy().run(fn, *args, **kwargs)
 
     return cast("F", call)
-
-
-class TracedThreadPoolExecutor(ThreadPoolExecutor):
-    """A `ThreadPoolExecutor` whose tasks run under the span that was current when they were submitted."""
-
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Schedule `fn(*args, **kwargs)` with the submitter's context."""
-        return super().submit(cast("Callable[..., R]", contextvars.copy_context().run), fn, *args, **kwargs)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from kai_tracing_core.discovery import PROJECT
+
 if TYPE_CHECKING:
     import click
 
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     from kai_tracing_core.span import Span
     from kai_tracing_core.telemetry.contract import TelemetryService
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
-
-PROJECT = "kai_tracing"
+__all__ = ["hookimpl", "hookspec"]
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

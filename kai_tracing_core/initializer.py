@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from kai_tracing_core import plugins
@@ -15,14 +13,13 @@ from kai_tracing_core.attributes import AttributeValue
 from kai_tracing_core.errors import ConfigurationError
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import SpanProcessor
-from kai_tracing_core.processing.spool import SpoolOptions
 from kai_tracing_core.propagation.baggage import BaggageHosts
 from kai_tracing_core.sampling.base import Sampler
 from kai_tracing_core.settings import TracingSettings
+from kai_tracing_core.version import VERSION
 
 if TYPE_CHECKING:
-    import pluggy
-
+    from kai_tracing_core.processing.spool import SpoolOptions
     from kai_tracing_core.propagation.base import Propagator
     from kai_tracing_core.provider import TracingProvider
     from kai_tracing_core.service import TracingService
@@ -78,17 +75,17 @@ def create(settings: TracingSettings) -> TracingProvider:
         if settings.telemetry:
             logger.warning("%s reports nothing: the no-op provider records no spans", settings.describe("telemetry"))
         return plugins.create_provider(settings, PipelineConfig(), _propagator(settings))
-    manager = plugins.extensions()
+    extensions = plugins.extensions()
     config = PipelineConfig(
         resource=_resource(settings),
         sampler=_sampler(settings),
         limits=settings.limits.limits(),
         batch=settings.batch.options(),
         spool=_spool(settings),
-        processors=[*_baggage(settings), *_hooks(manager)],
+        processors=[*_baggage(settings), *_hooks(extensions)],
     )
-    plugins.call_each(manager, "kai_tracing_configure", settings=settings, config=config)
-    config.processors = [*config.processors, *_last_processors(manager, settings)]
+    extensions.call_each("kai_tracing_configure", settings=settings, config=config)
+    config.processors = [*config.processors, *_last_processors(extensions, settings)]
     provider = plugins.create_provider(settings, config, _propagator(settings))
     if settings.telemetry or settings.log_events or settings.asyncio:
         from kai_tracing_core.telemetry.setup import observe
@@ -103,25 +100,33 @@ def create(settings: TracingSettings) -> TracingProvider:
 
 def _resource(settings: TracingSettings) -> dict[str, AttributeValue]:
     """What every span's service is (OpenTelemetry semantic conventions, "Resource"), nothing that a fork changes."""
-    try:
-        own_version = version("kai-tracing-core")
-    except PackageNotFoundError:  # run from a source tree
-        own_version = "unknown"
     return {
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "kai-tracing",
-        "telemetry.sdk.version": own_version,
+        "telemetry.sdk.version": VERSION,
         "process.runtime.name": sys.implementation.name,
-        "process.runtime.version": platform.python_version(),
-        "host.name": os.uname().nodename if hasattr(os, "uname") else platform.node(),
+        "process.runtime.version": sys.version.partition(" ")[0],
+        "host.name": _host_name(),
         **settings.resource_attributes,
         "service.name": settings.service_name,
     }
 
 
+def _host_name() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    from socket import gethostname
+
+    return gethostname()
+
+
 def _spool(settings: TracingSettings) -> SpoolOptions | None:
     directory = settings.spool.directory
-    return None if directory is None else SpoolOptions(directory, settings.spool.max_bytes)
+    if directory is None:
+        return None
+    from kai_tracing_core.processing.spool import SpoolOptions
+
+    return SpoolOptions(directory, settings.spool.max_bytes)
 
 
 def _baggage(settings: TracingSettings) -> list[SpanProcessor]:
@@ -132,7 +137,7 @@ def _baggage(settings: TracingSettings) -> list[SpanProcessor]:
     return [BaggageProcessor(settings.baggage_attributes)]
 
 
-def _last_processors(manager: pluggy.PluginManager, settings: TracingSettings) -> list[SpanProcessor]:
+def _last_processors(extensions: plugins.Extensions, settings: TracingSettings) -> list[SpanProcessor]:
     """Redaction and the size limit, which come after whatever plugins still change."""
     processors: list[SpanProcessor] = []
     redaction = settings.redaction
@@ -140,8 +145,8 @@ def _last_processors(manager: pluggy.PluginManager, settings: TracingSettings) -
         from kai_tracing_core.processing.redaction import RedactionRules, Redactor
 
         rules = RedactionRules(redaction.keys, redaction.patterns, emails=redaction.emails, cards=redaction.cards)
-        caller = manager.hook.kai_tracing_redact
-        hook = (lambda key, value: caller(key=key, value=value)) if caller.get_hookimpls() else None
+        caller = extensions.caller("kai_tracing_redact")
+        hook = (lambda key, value: caller(key=key, value=value)) if caller is not None else None
         try:
             processors.append(Redactor(rules, hook))
         except ValueError as error:
@@ -183,18 +188,14 @@ def _propagator(settings: TracingSettings) -> Propagator | None:
 # -- plugins -----------------------------------------------------------------------------------------------------------
 
 
-def _hooks(manager: pluggy.PluginManager) -> list[SpanProcessor]:
+def _hooks(extensions: plugins.Extensions) -> list[SpanProcessor]:
     """A processor for every span hook that somebody implements: one that overrides nothing costs nothing."""
-    hook = manager.hook
-    return [
-        processor(caller)
-        for processor, caller in (
-            (_Started, hook.kai_tracing_span_started),
-            (_Ending, hook.kai_tracing_span_ending),
-            (_Ended, hook.kai_tracing_span_ended),
-        )
-        if caller.get_hookimpls()
-    ]
+    kinds = {
+        "kai_tracing_span_started": _Started,
+        "kai_tracing_span_ending": _Ending,
+        "kai_tracing_span_ended": _Ended,
+    }
+    return [kind(caller) for hook, kind in kinds.items() if (caller := extensions.caller(hook)) is not None]
 
 
 class _Hook(SpanProcessor):

@@ -1,7 +1,8 @@
 """Finding, choosing and loading plugins.
 
 A plugin is an entry point whose *name* the settings say; only the one that is chosen is imported. What it loads to is
-either a class (`TracingProvider`, `Sampler`, `Propagator`) or a module or object with the hooks of `hookspecs`.
+a class (`TracingProvider`, `Sampler`, `Propagator`), a function that makes one, or a module or object with the hooks of
+`hookspecs`. pluggy is imported for the last alone.
 """
 
 from __future__ import annotations
@@ -9,28 +10,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-import pluggy
-
-from kai_tracing_core import hookspecs
+from kai_tracing_core.discovery import PROJECT, Entry, installed
 from kai_tracing_core.errors import ConfigurationError, did_you_mean, nearest
-from kai_tracing_core.hookspecs import PROJECT
 from kai_tracing_core.propagation.base import Propagator
 from kai_tracing_core.propagation.composite import CompositePropagator
 from kai_tracing_core.provider import TracingProvider
 from kai_tracing_core.sampling.base import Sampler
 
 if TYPE_CHECKING:
+    import pluggy
+
     from kai_tracing_core.processing.pipeline import PipelineConfig
     from kai_tracing_core.settings import TracingSettings
 
 __all__ = [
     "KINDS",
+    "Extensions",
     "Kind",
     "Plugin",
-    "call_each",
     "choose",
     "create_propagator",
     "create_provider",
@@ -54,7 +54,7 @@ _EXTRAS: dict[Kind, Sequence[str]] = {
     "providers": ("opentelemetry", "zipkin", "jaeger", "inmemory", "noop"),
     "telemetry": ("opentelemetry", "prometheus"),
 }
-_NOOP = EntryPoint("noop", "kai_tracing_core.noop:NoopProvider", f"{PROJECT}.providers")
+_NOOP = Entry(f"{PROJECT}.providers", "noop", "kai_tracing_core.noop:NoopProvider", "")
 _SINGULAR: dict[Kind, str] = {
     "providers": "provider",
     "samplers": "sampler",
@@ -74,7 +74,6 @@ class Plugin:
     kind: Kind
     name: str
     source: Any
-    # Entry points may also be those of the importlib_metadata backport, which takes over once it is imported.
     installed: bool = True
 
     @property
@@ -135,16 +134,11 @@ def find(kind: Kind) -> list[Plugin]:
         for (its_kind, name), plugin in _registered.items()
         if its_kind == kind
     }
-    # By distribution, since two entry points that say the same are equal whoever has them.
-    installed = {
-        (point.name, point.value, point.dist.metadata["Name"] if point.dist else ""): Plugin(kind, point.name, point)
-        for point in entry_points(group=f"{PROJECT}.{kind}")
-        if point.name not in own  # the application's word goes first
-    }
-    found = [*own.values(), *installed.values()]
+    # The application's word goes first.
+    found = [*own.values(), *(Plugin(kind, entry.name, entry) for entry in installed(kind) if entry.name not in own)]
     if kind == "providers" and not any(plugin.name == "noop" for plugin in found):
         found.append(Plugin(kind, "noop", _NOOP))
-    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.source.place if plugin.installed else ""))
 
 
 def names(kind: Kind) -> list[str]:
@@ -190,6 +184,10 @@ def _install(kind: Kind, name: str) -> str:
 
 
 def _new_manager() -> pluggy.PluginManager:
+    import pluggy
+
+    from kai_tracing_core import hookspecs
+
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     return manager
@@ -197,8 +195,12 @@ def _new_manager() -> pluggy.PluginManager:
 
 def _register(manager: pluggy.PluginManager, plugin: Plugin, loaded: object) -> None:
     """Raises ConfigurationError for a hook that is mistyped or has arguments that there are not."""
+    import pluggy
+
+    from kai_tracing_core import hookspecs
+
     try:
-        manager.register(loaded, name=str(plugin))
+        manager.register(loaded, name=f"{plugin.name} {plugin.source.place if plugin.installed else ''}")
         manager.check_pending()
     except ValueError as error:  # it is registered already, under another name
         raise ConfigurationError(f"the {plugin} cannot be used: {error}") from error
@@ -211,7 +213,9 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, loaded: object) -> 
 
 
 def load(plugin: Plugin, hook: str, base: type[T], make: Callable[[type[T]], T], **arguments: Any) -> T:
-    """An object of the plugin: `make` makes it of a class, the plugin's `hook` does where it is none.
+    """An object of the plugin: `make` makes it of a class; a function is called with the arguments that it names.
+
+    Anything else is asked by its `hook`, with the same arguments.
 
     Raises:
         ConfigurationError: the plugin cannot be imported, has no such hook, or makes something else.
@@ -219,6 +223,8 @@ def load(plugin: Plugin, hook: str, base: type[T], make: Callable[[type[T]], T],
     loaded = plugin.load()
     if isinstance(loaded, type) and issubclass(loaded, base):
         made: Any = make(loaded)
+    elif callable(loaded) and not isinstance(loaded, type):
+        made = loaded(**{name: arguments[name] for name in signature(loaded).parameters if name in arguments})
     else:
         manager = _new_manager()
         _register(manager, plugin, loaded)
@@ -226,7 +232,7 @@ def load(plugin: Plugin, hook: str, base: type[T], make: Callable[[type[T]], T],
     if not isinstance(made, base):
         raise ConfigurationError(
             f"the {plugin} gives {made!r}: its entry point must name a {base.__name__} class, or something with the "
-            f"hook {hook} that returns one."
+            f"hook {hook} that returns one, or a function that does."
         )
     return made
 
@@ -289,29 +295,50 @@ def create_propagator(settings: TracingSettings, chosen: Sequence[str]) -> Propa
     return made[0] if len(made) == 1 else CompositePropagator(made)
 
 
-def extensions() -> pluggy.PluginManager:
-    """A manager of all plugins in `kai_tracing.plugins`; one that cannot be imported is logged and left out.
+class Extensions:
+    """The plugins in `kai_tracing.plugins`, all of which have their say. pluggy is imported with the first of them."""
+
+    def __init__(self) -> None:
+        self._manager: pluggy.PluginManager | None = None
+        self._plugins: list[tuple[Plugin, object]] = []
+
+    def add(self, plugin: Plugin, loaded: object) -> None:
+        """Have it take part. Raises ConfigurationError for a hook that is mistyped or has unknown arguments."""
+        if self._manager is None:
+            self._manager = _new_manager()
+        _register(self._manager, plugin, loaded)
+        self._plugins.append((plugin, loaded))
+
+    def caller(self, hook: str) -> Callable[..., Any] | None:
+        """What calls a hook on all that implement it; None where nobody does, which then costs nothing."""
+        caller = getattr(self._manager.hook, hook) if self._manager is not None else None
+        return caller if caller is not None and caller.get_hookimpls() else None
+
+    def call_each(self, hook: str, **arguments: Any) -> None:
+        """Call a hook on every plugin, each whatever the others raise, which is logged."""
+        manager = self._manager
+        if manager is None:
+            return
+        for plugin, loaded in self._plugins:
+            others = [other for _, other in self._plugins if other is not loaded]
+            try:
+                manager.subset_hook_caller(hook, others)(**arguments)
+            except Exception:
+                logger.exception("%s: %s raised", plugin, hook)
+
+
+def extensions() -> Extensions:
+    """Load all plugins in `kai_tracing.plugins`; one that cannot be imported is logged and left out.
 
     Raises:
         ConfigurationError: one has a mistyped hook.
     """
-    manager = _new_manager()
+    found = Extensions()
     for plugin in find("plugins"):
         try:
             loaded = plugin.load()
         except ConfigurationError as error:
             logger.warning("%s", error)
         else:
-            _register(manager, plugin, loaded() if isinstance(loaded, type) else loaded)
-    return manager
-
-
-def call_each(manager: pluggy.PluginManager, hook: str, **arguments: Any) -> None:
-    """Call a hook on every plugin, each whatever the others raise, which is logged."""
-    everyone = manager.get_plugins()
-    for plugin in everyone:
-        caller = manager.subset_hook_caller(hook, everyone - {plugin})
-        try:
-            caller(**arguments)
-        except Exception:
-            logger.exception("%s: %s raised", manager.get_name(plugin), hook)
+            found.add(plugin, loaded() if isinstance(loaded, type) else loaded)
+    return found

@@ -19,8 +19,6 @@ from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing.batch import BatchProcessor
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import PayloadExporter, SpanExporter, SpanProcessor, Stats
-from kai_tracing_core.processing.spool import Spool
-from kai_tracing_core.processing.spooling import SpoolingExporter
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.running import run_under
@@ -176,6 +174,9 @@ class RecordingProvider(TracingProvider):
                 f"the provider {self.name!r} cannot use a spool, since its exporter is no PayloadExporter: "
                 "unset TRACING_SPOOL__DIRECTORY"
             )
+        from kai_tracing_core.processing.spool import Spool
+        from kai_tracing_core.processing.spooling import SpoolingExporter
+
         kind = f"{self.name}-{exporter.format}"
         try:
             return SpoolingExporter(

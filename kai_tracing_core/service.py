@@ -10,7 +10,6 @@ import functools
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -28,6 +27,8 @@ from kai_tracing_core.span_parts import as_text
 from kai_tracing_core.trace_context import TraceContext
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from kai_tracing_core.telemetry.contract import TelemetryService
 
 __all__ = ["TracingService", "tracing"]
@@ -344,7 +345,9 @@ class TracingService:
 
     def executor(self, max_workers: int | None = None, **options: Any) -> ThreadPoolExecutor:
         """A thread pool whose tasks run under the span that was current when they were submitted."""
-        return _context.TracedThreadPoolExecutor(max_workers, **options)
+        from kai_tracing_core.executor import TracedThreadPoolExecutor
+
+        return TracedThreadPoolExecutor(max_workers, **options)
 
     def get_baggage(self) -> Mapping[str, str]:
         """The baggage that is current and goes out with every injected context."""

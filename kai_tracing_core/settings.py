@@ -9,15 +9,15 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, cast
-
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from kai_tracing_core.attributes import SpanLimits
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.retry import RetryPolicy
+from kai_tracing_core.settings_conversion import SecretStr, http_url
+from kai_tracing_core.settings_model import Section, redact, setting
 from kai_tracing_core.settings_sources import OtelVariables, Sources, Value, variable
-from kai_tracing_core.settings_validation import Section, build, check_names, core_leaves, redact, section_leaves
+from kai_tracing_core.settings_validation import build, check_names, core_leaves, section_leaves
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,8 +28,11 @@ __all__ = [
     "ProviderSettings",
     "RedactionSettings",
     "RetrySettings",
+    "SecretStr",
     "SpoolSettings",
     "TracingSettings",
+    "http_url",
+    "setting",
 ]
 
 _RETRY = RetryPolicy()
@@ -42,7 +45,7 @@ class ProviderSettings(Section):
 
     A section is flat. From the environment, a list is written `a,b` and a mapping `key=value,key2=value2`, whatever
     the field's item type. A field whose name says so (`password`, `token`, `headers`, …), one of type `SecretStr`, or
-    one declared `Field(repr=False)` is a secret and is never shown.
+    one declared `setting(secret=True)` is a secret and is never shown.
     """
 
     section: ClassVar[str]
@@ -66,15 +69,14 @@ S = TypeVar("S", bound=ProviderSettings)
 class RetrySettings(Section):
     """How a failed request is repeated."""
 
-    initial: PositiveFloat = Field(default=_RETRY.initial, description="Seconds to wait before the first repetition.")
-    maximum: PositiveFloat = Field(default=_RETRY.maximum, description="Longest wait between two attempts, in seconds.")
-    multiplier: float = Field(
-        default=_RETRY.multiplier,
-        ge=1,
-        description="By what the wait grows after every attempt.",
+    initial: float = setting(default=_RETRY.initial, gt=0, description="Seconds to wait before the first repetition.")
+    maximum: float = setting(default=_RETRY.maximum, gt=0, description="Longest wait between two attempts, in seconds.")
+    multiplier: float = setting(
+        default=_RETRY.multiplier, ge=1, description="By what the wait grows after every attempt."
     )
-    max_elapsed: NonNegativeFloat = Field(
+    max_elapsed: float = setting(
         default=_RETRY.max_elapsed,
+        ge=0,
         description="Seconds after which a batch is given up, all attempts and waits together.",
     )
 
@@ -82,33 +84,30 @@ class RetrySettings(Section):
 class BatchSettings(Section):
     """How finished spans are queued and sent."""
 
-    max_queue: PositiveInt = Field(
-        default=_BATCH.max_queue,
-        description="Spans that wait at most; further ones are dropped.",
+    max_queue: int = setting(
+        default=_BATCH.max_queue, gt=0, description="Spans that wait at most; further ones are dropped."
     )
-    max_batch: PositiveInt = Field(default=_BATCH.max_batch, description="Spans that are sent together at most.")
-    delay: NonNegativeFloat = Field(
-        default=_BATCH.delay,
-        description="Seconds that a span waits at most for a full batch.",
+    max_batch: int = setting(default=_BATCH.max_batch, gt=0, description="Spans that are sent together at most.")
+    delay: float = setting(
+        default=_BATCH.delay, ge=0, description="Seconds that a span waits at most for a full batch."
     )
-    export_timeout: PositiveFloat = Field(
-        default=_BATCH.export_timeout,
-        description="Seconds that one request may take.",
+    export_timeout: float = setting(
+        default=_BATCH.export_timeout, gt=0, description="Seconds that one request may take."
     )
-    exit_timeout: NonNegativeFloat = Field(
-        default=_BATCH.exit_timeout, description="Seconds for delivering what waits when the process ends."
+    exit_timeout: float = setting(
+        default=_BATCH.exit_timeout, ge=0, description="Seconds for delivering what waits when the process ends."
     )
-    slow: NonNegativeFloat = Field(
+    slow: float = setting(
         default=_BATCH.slow,
+        ge=0,
         description="Seconds from which a span counts as slow: a full queue keeps it, like a failed one.",
     )
     retry: RetrySettings = RetrySettings()
 
-    @model_validator(mode="after")
-    def _batch_fits_queue(self) -> Self:
+    def validate(self) -> None:
+        """A batch has to fit the queue."""
         if self.max_batch > self.max_queue:
             raise ValueError(f"max_batch ({self.max_batch}) is more than max_queue ({self.max_queue}) ever holds")
-        return self
 
     def options(self) -> BatchOptions:
         """The same as the processors want it."""
@@ -118,17 +117,18 @@ class BatchSettings(Section):
 class LimitSettings(Section):
     """How much one span may hold; what goes over is dropped and counted on the span."""
 
-    attributes: NonNegativeInt = Field(default=_LIMITS.attributes, description="Attributes of a span.")
-    events: NonNegativeInt = Field(default=_LIMITS.events, description="Events of a span.")
-    links: NonNegativeInt = Field(default=_LIMITS.links, description="Links of a span.")
-    event_attributes: NonNegativeInt = Field(default=_LIMITS.event_attributes, description="Attributes of an event.")
-    link_attributes: NonNegativeInt = Field(default=_LIMITS.link_attributes, description="Attributes of a link.")
-    value_length: NonNegativeInt | None = Field(
+    attributes: int = setting(default=_LIMITS.attributes, ge=0, description="Attributes of a span.")
+    events: int = setting(default=_LIMITS.events, ge=0, description="Events of a span.")
+    links: int = setting(default=_LIMITS.links, ge=0, description="Links of a span.")
+    event_attributes: int = setting(default=_LIMITS.event_attributes, ge=0, description="Attributes of an event.")
+    link_attributes: int = setting(default=_LIMITS.link_attributes, ge=0, description="Attributes of a link.")
+    value_length: int | None = setting(
         default=_LIMITS.value_length,
+        ge=0,
         description="Characters of a string value, which is cut there; no limit unless set.",
     )
-    span_bytes: PositiveInt | None = Field(
-        default=_LIMITS.span_bytes, description="Bytes of a span's contents, roughly; no limit unless set."
+    span_bytes: int | None = setting(
+        default=_LIMITS.span_bytes, gt=0, description="Bytes of a span's contents, roughly; no limit unless set."
     )
 
     def limits(self) -> SpanLimits:
@@ -139,28 +139,26 @@ class LimitSettings(Section):
 class RedactionSettings(Section):
     """What is taken out of spans before they are queued."""
 
-    enabled: bool = Field(default=True, description="Whether secrets are redacted before a span is queued.")
-    keys: tuple[str, ...] = Field(
+    enabled: bool = setting(default=True, description="Whether secrets are redacted before a span is queued.")
+    keys: tuple[str, ...] = setting(
         default=(), description="Regular expressions searched in attribute keys, whose values are redacted as a whole."
     )
-    patterns: tuple[str, ...] = Field(
+    patterns: tuple[str, ...] = setting(
         default=(),
         description="Regular expressions whose matches in values are redacted; one with a comma goes in the file.",
     )
-    emails: bool = Field(default=False, description="Whether e-mail addresses are redacted, too.")
-    cards: bool = Field(default=False, description="Whether payment card numbers are redacted, too.")
+    emails: bool = setting(default=False, description="Whether e-mail addresses are redacted, too.")
+    cards: bool = setting(default=False, description="Whether payment card numbers are redacted, too.")
 
 
 class SpoolSettings(Section):
     """Where spans wait on disk while the backend is down."""
 
-    directory: Path | None = Field(
-        default=None,
-        description="Directory of the spool; there is none unless this is set.",
+    directory: Path | None = setting(
+        default=None, description="Directory of the spool; there is none unless this is set."
     )
-    max_bytes: PositiveInt = Field(
-        default=64 * 1024 * 1024,
-        description="Bytes it may hold; the oldest batches go first.",
+    max_bytes: int = setting(
+        default=64 * 1024 * 1024, gt=0, description="Bytes it may hold; the oldest batches go first."
     )
 
 
@@ -178,52 +176,51 @@ class TracingSettings(Section):
         ConfigurationError: a value is not valid, or a name is not known.
     """
 
-    enabled: bool = Field(default=True, description="Whether spans are recorded.")
-    type: str = Field(
+    enabled: bool = setting(default=True, description="Whether spans are recorded.")
+    type: str = setting(
         default="noop", min_length=1, description="The provider, by its name; `kai-tracing providers` lists them."
     )
-    service_name: str = Field(default="unknown_service", min_length=1, description="What this service is called.")
-    resource_attributes: dict[str, str] = Field(
-        default_factory=dict,
+    service_name: str = setting(default="unknown_service", min_length=1, description="What this service is called.")
+    resource_attributes: dict[str, str] = setting(
+        default={},
         description="Further attributes of the service, `key=value,key2=value2`, percent-encoded; all sources add up.",
     )
-    sampler: str | dict[str, Any] = Field(
+    sampler: str | dict[str, Any] = setting(
         default="parentbased_always_on",
         min_length=1,
         description="Which traces are recorded, by the sampler's name; `kai-tracing samplers` lists them. "
         "In the file also a table, whose `type` is the name.",
     )
-    sampler_arg: str | None = Field(default=None, description="The sampler's argument, such as a probability.")
-    propagators: tuple[str, ...] | None = Field(
+    sampler_arg: str | None = setting(default=None, description="The sampler's argument, such as a probability.")
+    propagators: tuple[str, ...] | None = setting(
         default=None,
         description="Formats of the trace context in request headers, first to last; `none` for none at all. "
         "The provider's own unless set; `kai-tracing propagators` lists them.",
     )
-    baggage_attributes: tuple[str, ...] = Field(
-        default=(),
-        description="Baggage keys that become attributes of every span.",
+    baggage_attributes: tuple[str, ...] = setting(
+        default=(), description="Baggage keys that become attributes of every span."
     )
-    baggage_allowed_hosts: tuple[str, ...] | None = Field(
+    baggage_allowed_hosts: tuple[str, ...] | None = setting(
         default=None, description="Hosts that baggage may be sent to; any host unless set."
     )
-    telemetry: tuple[str, ...] = Field(
+    telemetry: tuple[str, ...] = setting(
         default=(),
         description="Where rate, errors and duration of operations are reported: `prometheus`, `opentelemetry`, "
         "`inmemory`, or a plugin's.",
     )
-    log_events: bool = Field(
+    log_events: bool = setting(
         default=False, description="Whether log records become events of the span that was current."
     )
-    log_events_level: LogLevel = Field(default="WARNING", description="Level from which they do.")
-    asyncio: bool = Field(
+    log_events_level: LogLevel = setting(default="WARNING", description="Level from which they do.")
+    asyncio: bool = setting(
         default=False,
         description="Whether spans say how long their asyncio task ran and waited, and what held up the event loop.",
     )
-    asyncio_stall: PositiveFloat = Field(
-        default=0.1, description="Seconds without a pause from which a task's step is recorded as a stall."
+    asyncio_stall: float = setting(
+        default=0.1, gt=0, description="Seconds without a pause from which a task's step is recorded as a stall."
     )
-    asyncio_gc_pause: PositiveFloat = Field(
-        default=0.01, description="Seconds from which a garbage collection is recorded."
+    asyncio_gc_pause: float = setting(
+        default=0.01, gt=0, description="Seconds from which a garbage collection is recorded."
     )
     limits: LimitSettings = LimitSettings()
     batch: BatchSettings = BatchSettings()
@@ -249,8 +246,8 @@ class TracingSettings(Section):
         "batch.export_timeout": ("OTEL_BSP_EXPORT_TIMEOUT",),
     }
 
-    _sources: Sources = PrivateAttr()
-    _values: dict[str, Value] = PrivateAttr(default_factory=dict)
+    _sources: Sources
+    _values: dict[str, Value]
 
     def __init__(self, **keywords: Any) -> None:
         self._load(Sources(keywords))
@@ -265,13 +262,7 @@ class TracingSettings(Section):
     def _load(self, sources: Sources) -> None:
         leaves = core_leaves(type(self), sources)
         check_names(type(self), leaves)
-        _, values = build(self._fill, type(self), leaves)
-        self._sources = sources
-        self._values = values
-
-    def _fill(self, **fields: Any) -> Self:
-        super().__init__(**fields)
-        return self
+        vars(self).update(_sources=sources, _values=build(self, leaves))
 
     @classmethod
     def from_otel(cls, setting: str, variable: str, text: str) -> object:
@@ -297,9 +288,9 @@ class TracingSettings(Section):
         """
         leaves = section_leaves(model, self._sources)
         check_names(model, leaves, model.section)
-        made, values = build(model, model, leaves, model.section)
-        self._values.update(values)
-        return cast("S", made)
+        made = model.__new__(model)
+        self._values.update(build(made, leaves, model.section))
+        return made
 
     def sources(self) -> Mapping[str, Value]:
         """By setting (`batch.delay`, `zipkin.endpoint`) its value and where that came from.

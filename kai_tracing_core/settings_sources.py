@@ -15,7 +15,6 @@ from dataclasses import asdict, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import unquote
 
 from kai_tracing_core.errors import ConfigurationError
 
@@ -89,6 +88,8 @@ def parse_key_values(text: str) -> dict[str, str]:
     Raises:
         ValueError: a part has no `=` or no key.
     """
+    from urllib.parse import unquote
+
     pairs: dict[str, str] = {}
     for part in parse_list(text):
         key, equals, value = part.partition("=")

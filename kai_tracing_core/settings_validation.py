@@ -4,119 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Union
-
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from kai_tracing_core.errors import ConfigurationError, did_you_mean, nearest
-from kai_tracing_core.settings_sources import (
-    Leaf,
-    Leaves,
-    Sources,
-    Value,
-    parse_key_values,
-    parse_list,
-    variable,
-)
+from kai_tracing_core.settings_model import Field, Section, fields, is_secret, redact
+from kai_tracing_core.settings_sources import Leaf, Leaves, Sources, Value, parse_key_values, variable
 
 if TYPE_CHECKING:
-    from pydantic import ValidationInfo
-    from pydantic.fields import FieldInfo
-    from pydantic_core import ErrorDetails
-
     from kai_tracing_core.settings import ProviderSettings, TracingSettings
 
-__all__ = [
-    "REDACTED",
-    "Section",
-    "build",
-    "check_names",
-    "core_leaves",
-    "fields",
-    "is_secret",
-    "redact",
-    "section_leaves",
-]
+__all__ = ["build", "check_names", "core_leaves", "section_leaves"]
 
 logger = logging.getLogger(__name__)
 
-REDACTED = "[REDACTED]"
-
-_SECRET_NAME = re.compile(r"password|passwd|secret|token|credential|authorization|headers|api_?key|private_key")
-_USER_INFO = re.compile(r"(?<=//)[^/?#@\s]+(?=@)")
-
-
-class Section(BaseModel):
-    """A part of the settings: frozen, without unknown fields, and its secrets are not shown."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _from_text(cls, value: object, info: ValidationInfo) -> object:
-        """A list or a mapping that a source without such things has as text."""
-        if not isinstance(value, str) or info.field_name is None:
-            return value
-        kinds = _kinds(cls.model_fields[info.field_name].annotation)
-        if any(issubclass(kind, str) for kind in kinds):  # an enumeration of strings, too
-            return value
-        if any(issubclass(kind, Mapping) for kind in kinds):
-            return parse_key_values(value)
-        if any(issubclass(kind, (Sequence, set, frozenset)) and kind is not bytes for kind in kinds):
-            return parse_list(value)
-        return value
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        for name, field in type(self).model_fields.items():
-            yield name, redact(getattr(self, name), secret=is_secret(name, field))
-
-    def __str__(self) -> str:
-        return repr(self)
-
-
-def _kinds(annotation: Any) -> set[type]:
-    """The classes that an annotation names at its top: `{tuple, NoneType}` for `tuple[str, ...] | None`."""
-    origin = typing.get_origin(annotation)
-    if origin in {Union, types.UnionType}:
-        return set[type]().union(*(_kinds(part) for part in typing.get_args(annotation)))
-    if origin is typing.Annotated:
-        return _kinds(typing.get_args(annotation)[0])
-    kind = origin or annotation
-    return {kind} if isinstance(kind, type) else set()
-
-
 # -- names -------------------------------------------------------------------------------------------------------------
-
-
-def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting of a model (`type`, `batch.delay`) with its field, those of nested sections in their place."""
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if _is_section(kind):
-            yield from fields(kind, f"{prefix}{name}.")
-        else:
-            yield prefix + name, field
-
-
-def is_secret(setting: str, field: FieldInfo | None = None) -> bool:
-    """Whether a setting's value must not be shown: by its name, its type, or `Field(repr=False)`."""
-    if field is not None and (not field.repr or SecretStr in _kinds(field.annotation)):
-        return True
-    return _SECRET_NAME.search(setting.rpartition(".")[2].lower()) is not None
-
-
-def redact(value: Any, *, secret: bool) -> Any:
-    """The value as it may be shown; of a mapping the keys are left, of a URL all but user and password."""
-    if isinstance(value, SecretStr) or (secret and value and not isinstance(value, Mapping)):
-        return REDACTED
-    if isinstance(value, Mapping):
-        return {key: redact(item, secret=secret or is_secret(str(key))) for key, item in value.items()}
-    if isinstance(value, str):
-        return _USER_INFO.sub(REDACTED, value)
-    return [redact(item, secret=False) for item in value] if isinstance(value, list) else value
 
 
 def check_names(model: type[Section], leaves: Leaves, section: str = "") -> None:
@@ -170,19 +72,13 @@ def core_leaves(model: type[TracingSettings], sources: Sources) -> Leaves:
     return _gather_resource(leaves)
 
 
-def _is_section(annotation: Any) -> typing.TypeGuard[type[Section]]:
-    # On Python 3.10 `dict[str, str]` passes for a type.
-    return typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, Section)
-
-
-def _sections(model: type[BaseModel], prefix: str = "") -> dict[str, bool]:
+def _sections(model: type[Section], prefix: str = "") -> dict[str, bool]:
     """By setting of the core, whether it consists of others."""
     found: dict[str, bool] = {}
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        found[prefix + name] = _is_section(kind)
-        if _is_section(kind):
-            found.update(_sections(kind, f"{prefix}{name}."))
+    for setting, field in model.declared.items():
+        found[prefix + setting] = field.section is not None
+        if field.section is not None:
+            found.update(_sections(field.section, f"{prefix}{setting}."))
     return found
 
 
@@ -235,7 +131,7 @@ def _add_otel(
 
 def _ignore(setting: str, leaf: Leaf, reason: str) -> None:
     value = redact(leaf.value if leaf.text is None else leaf.text, secret=is_secret(setting))
-    logger.warning("%s = %r is ignored: %s", leaf.source, value, reason.removeprefix("Value error, "))
+    logger.warning("%s = %r is ignored: %s", leaf.source, value, reason)
 
 
 def _gather_resource(leaves: Leaves) -> Leaves:
@@ -269,44 +165,94 @@ def _gather_resource(leaves: Leaves) -> Leaves:
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
-def build(
-    make: Callable[..., object], model: type[Section], leaves: Leaves, section: str = ""
-) -> tuple[Any, dict[str, Value]]:
-    """What `make` makes of the values in effect, and where each of them came from.
+def build(made: Section, leaves: Leaves, section: str = "") -> dict[str, Value]:
+    """Fill `made` with the values in effect, and give them by setting with where each of them came from.
 
     A bad value from an `OTEL_*` variable is warned about and gives way to the next source.
 
     Raises:
         ConfigurationError: any other value is bad.
     """
-    remaining = {setting: list(found) for setting, found in leaves.items() if found}
-    while True:
-        try:
-            made = make(**_nest({setting: found[0].value for setting, found in remaining.items()}))
-            break
-        except ValidationError as error:
-            if not _drop_lenient(error, remaining):
-                raise ConfigurationError(_describe(error, model, remaining, section)) from None
-    return made, {
-        f"{section}.{setting}" if section else setting: Value(
+    model = type(made)
+    known = dict(fields(model))
+    remaining = {setting: list(found) for setting, found in leaves.items()}
+    values = _convert(known, remaining, section)
+    while conflict := _fill(made, values):
+        involved = [setting for setting in _involved(*conflict) if setting in values]
+        lenient = [setting for setting in involved if remaining[setting][0].lenient]
+        for setting in lenient:
+            _ignore(setting, remaining[setting].pop(0), conflict[1])
+        if not lenient:
+            lines = [
+                _invalid(_name(setting, section), remaining[setting][0], conflict[1], known[setting])
+                for setting in involved
+            ]
+            raise ConfigurationError("\n".join(lines) or conflict[1])
+        values = _convert(known, remaining, section)
+    return {
+        _name(setting, section): Value(
             _get(made, setting),
-            remaining[setting][0].source if setting in remaining else "default",
+            remaining[setting][0].source if setting in values else "default",
             is_secret(setting, field),
-            setting in remaining and remaining[setting][0].lenient,
+            setting in values and remaining[setting][0].lenient,
         )
-        for setting, field in fields(model)
+        for setting, field in known.items()
     }
 
 
-def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for setting, value in values.items():
-        *parents, last = setting.split(".")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return nested
+def _name(setting: str, section: str) -> str:
+    return f"{section}.{setting}" if section else setting
+
+
+def _convert(known: Mapping[str, Field], leaves: Leaves, section: str) -> dict[str, Any]:
+    """By setting the first value that is good; bad ones that may be ignored are taken out of `leaves`.
+
+    Raises:
+        ConfigurationError: others are bad; a line for each of them.
+    """
+    values: dict[str, Any] = {}
+    mistakes = []
+    for setting, found in leaves.items():
+        field = known[setting]
+        while found:
+            try:
+                values[setting] = field.convert(found[0].value)
+                break
+            except ValueError as error:
+                if not found[0].lenient:
+                    mistakes.append((setting, _invalid(_name(setting, section), found[0], str(error), field)))
+                    break
+                _ignore(setting, found.pop(0), str(error))
+    if mistakes:
+        order = list(known)
+        mistakes.sort(key=lambda mistake: order.index(mistake[0]))
+        raise ConfigurationError("\n".join(line for _, line in mistakes))
+    return values
+
+
+def _fill(made: Section, values: Mapping[str, Any], prefix: str = "") -> tuple[list[str], str] | None:
+    """Fill a section and those in it. What does not go together: the settings of that section, and what it says."""
+    taken = {}
+    for name, field in type(made).declared.items():
+        if field.section is not None:
+            nested = field.section.__new__(field.section)
+            conflict = _fill(nested, values, f"{prefix}{name}.")
+            if conflict:
+                return conflict
+            taken[name] = nested
+        elif prefix + name in values:
+            taken[name] = values[prefix + name]
+    try:
+        made._fill(taken)
+    except ValueError as error:
+        return [prefix + name for name in type(made).declared], str(error)
+    return None
+
+
+def _involved(settings: list[str], message: str) -> list[str]:
+    """Those of the settings that a message is about: the ones that it names, or all."""
+    words = set(re.findall(r"\w+", message))
+    return [setting for setting in settings if setting.rpartition(".")[2] in words] or settings
 
 
 def _get(made: object, setting: str) -> Any:
@@ -315,47 +261,11 @@ def _get(made: object, setting: str) -> Any:
     return made
 
 
-def _at(problem: ErrorDetails, leaves: Leaves) -> list[str]:
-    """The settings that an error is about: one, or those of a section whose values do not go together."""
-    place = ".".join(str(part) for part in problem["loc"])
-    at = [setting for setting in leaves if place == setting or place.startswith(f"{setting}.")]
-    if at:
-        return at
-    below = [setting for setting in leaves if setting.startswith(f"{place}.") or not place]
-    words = set(re.findall(r"\w+", problem["msg"]))
-    return [setting for setting in below if setting.rpartition(".")[2] in words] or below
-
-
-def _drop_lenient(error: ValidationError, leaves: Leaves) -> bool:
-    dropped = False
-    for problem in error.errors(include_url=False, include_input=False):
-        for setting in _at(problem, leaves):
-            if leaves[setting][0].lenient:
-                leaf = leaves[setting].pop(0)
-                _ignore(setting, leaf, problem["msg"])
-                if not leaves[setting]:
-                    del leaves[setting]
-                dropped = True
-    return dropped
-
-
-def _describe(error: ValidationError, model: type[Section], leaves: Leaves, section: str) -> str:
-    known = dict(fields(model))
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False):
-        for setting in _at(problem, leaves):
-            leaf = leaves[setting][0]
-            field = known[setting]
-            shown = leaf._replace(value=redact(leaf.value, secret=is_secret(setting, field)))
-            name = f"{section}.{setting}" if section else setting
-            lines.append(_invalid(name, shown, problem["msg"], field))
-    return "\n".join(dict.fromkeys(lines)) or str(error)
-
-
-def _invalid(setting: str, leaf: Leaf, message: str, field: FieldInfo | None = None) -> str:
-    message = message.removeprefix("Value error, ")
-    default = field.get_default(call_default_factory=True) if field is not None else None
+def _invalid(setting: str, leaf: Leaf, message: str, field: Field | None = None) -> str:
+    value = redact(leaf.value, secret=is_secret(setting, field))
+    default = field.default if field is not None else None
     # Where the default is nothing to speak of, there is no point in naming it.
-    otherwise = "" if default in (None, "", (), {}) else f", which leaves the default {default!r}"
-    said = f"{message[:1].lower()}{message[1:]}"
-    return f"{setting} = {leaf.value!r} ({leaf.source}): {said}. Correct it or remove it{otherwise}."
+    otherwise = (
+        "" if default in (None, "", (), {}) else f", which leaves the default {getattr(default, 'value', default)!r}"
+    )
+    return f"{setting} = {value!r} ({leaf.source}): {message}. Correct it or remove it{otherwise}."

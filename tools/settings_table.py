@@ -12,12 +12,10 @@ from pathlib import Path
 
 from kai_tracing_backend.settings import BackendSettings
 from kai_tracing_backend.settings import variable as backend_variable
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
 
 from kai_tracing_core.settings import TracingSettings
+from kai_tracing_core.settings_model import Field, fields
 from kai_tracing_core.settings_sources import variable
-from kai_tracing_core.settings_validation import fields
 
 DOCS = Path(__file__).parents[1] / "docs"
 START = "<!-- settings: made by tools/settings_table.py -->"
@@ -44,13 +42,13 @@ def backend() -> Iterator[str]:
 PAGES: dict[str, Callable[[], Iterator[str]]] = {"guides/configuration.md": core, "backend/settings.md": backend}
 
 
-def _meaning(field: FieldInfo) -> str:
+def _meaning(field: Field) -> str:
     return (field.description or "").replace("|", "\\|")
 
 
-def _default(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True)
-    if value is None or value in ("", (), {}, []) or isinstance(value, SecretStr):
+def _default(field: Field) -> str:
+    value = field.default
+    if value is None or value in ("", (), {}, []):
         return ""
     if isinstance(value, Enum):
         value = value.value

@@ -126,7 +126,7 @@ class Backend:
         return QueryLimits(app, at_once=settings.queries, timeout=settings.query_timeout, max_rows=settings.query_rows)
 
     def _port(self, name: str) -> Port | None:
-        number, title = getattr(self.settings, name), type(self.settings).model_fields[name].title
+        number, title = getattr(self.settings, name), type(self.settings).declared[name].title
         setting = f"{variable(name)} ({option(name)})"
         return Port(self.settings.host, number, name.removesuffix("_port"), title or name, setting) if number else None
 

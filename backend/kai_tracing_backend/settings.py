@@ -6,23 +6,26 @@ The sources and their order are the core's: keyword, environment variable, `.env
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import AfterValidator, Field
+from typing import Annotated, Any, Literal
 
 from kai_tracing_backend.access.cors import check_origin
 from kai_tracing_core.errors import ConfigurationError, did_you_mean
+from kai_tracing_core.settings_model import Section, setting
 from kai_tracing_core.settings_sources import Leaf, Leaves, Sources
-from kai_tracing_core.settings_validation import Section, build
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from kai_tracing_core.settings_validation import build
 
 __all__ = ["BackendSettings", "option", "variable"]
 
 _PREFIXES = ("backend.", "backend_")  # a table's in the file, a variable's after TRACING_
 _OF_COMMANDS = frozenset(("url", "token", "ca"))  # `cli.client` reads these variables
+
+
+def _memory(value: str) -> str:
+    if re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", value) is None:
+        raise ValueError("input should be an amount of memory, such as 1GB or 512MiB")
+    return value
 
 
 class BackendSettings(Section):
@@ -34,63 +37,91 @@ class BackendSettings(Section):
         ConfigurationError: a value is not valid, or a name is not known.
     """
 
-    data: Path = Field(Path("kai-tracing-data"), description="folder of the spans")
-    host: str = Field("127.0.0.1", description="address to listen on")
-    api_port: int = Field(16686, ge=0, le=65_535, title="API", description="port of the API, /healthz and /readyz")
-    otlp_http_port: int = Field(4318, ge=0, le=65_535, title="OTLP/HTTP", description="port of OTLP over HTTP")
-    otlp_grpc_port: int = Field(4317, ge=0, le=65_535, title="OTLP/gRPC", description="port of OTLP over gRPC")
-    zipkin_port: int = Field(9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin v2")
-    jaeger_http_port: int = Field(14268, ge=0, le=65_535, title="Jaeger/HTTP", description="port of Jaeger's collector")
-    jaeger_compact_port: int = Field(
-        6831, ge=0, le=65_535, title="Jaeger/UDP compact", description="UDP port of Jaeger's agent, compact"
+    data: Path = setting(default=Path("kai-tracing-data"), description="folder of the spans")
+    host: str = setting(default="127.0.0.1", description="address to listen on")
+    api_port: int = setting(
+        default=16686, ge=0, le=65_535, title="API", description="port of the API, /healthz and /readyz"
     )
-    jaeger_binary_port: int = Field(
-        6832, ge=0, le=65_535, title="Jaeger/UDP binary", description="UDP port of Jaeger's agent, binary"
+    otlp_http_port: int = setting(
+        default=4318, ge=0, le=65_535, title="OTLP/HTTP", description="port of OTLP over HTTP"
     )
-    memory_limit: str = Field("1GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="what the store may take")
-    queries: int = Field(8, ge=1, le=64, description="queries that run at once; others wait for their turn")
-    query_timeout: float = Field(30.0, gt=0, le=3_600, description="seconds that a query may take")
-    query_rows: int = Field(5_000_000, ge=1, description="rows that a query may read")
-    queue_bytes: int = Field(256 << 20, gt=0, description="bytes of spans that may wait to be written")
-    retention_file: Path | None = Field(None, description="policy (YAML): how long traces are kept")
-    retention_interval: float = Field(3_600.0, ge=0, le=86_400, description="seconds between sweeps; 0 is none")
-    archive: Path | None = Field(None, description="folder of the archive; else `archive` in the folder of the spans")
+    otlp_grpc_port: int = setting(
+        default=4317, ge=0, le=65_535, title="OTLP/gRPC", description="port of OTLP over gRPC"
+    )
+    zipkin_port: int = setting(default=9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin v2")
+    jaeger_http_port: int = setting(
+        default=14268, ge=0, le=65_535, title="Jaeger/HTTP", description="port of Jaeger's collector"
+    )
+    jaeger_compact_port: int = setting(
+        default=6831, ge=0, le=65_535, title="Jaeger/UDP compact", description="UDP port of Jaeger's agent, compact"
+    )
+    jaeger_binary_port: int = setting(
+        default=6832, ge=0, le=65_535, title="Jaeger/UDP binary", description="UDP port of Jaeger's agent, binary"
+    )
+    memory_limit: str = setting(default="1GB", check=_memory, description="what the store may take")
+    queries: int = setting(default=8, ge=1, le=64, description="queries that run at once; others wait for their turn")
+    query_timeout: float = setting(default=30.0, gt=0, le=3_600, description="seconds that a query may take")
+    query_rows: int = setting(default=5_000_000, ge=1, description="rows that a query may read")
+    queue_bytes: int = setting(default=256 << 20, gt=0, description="bytes of spans that may wait to be written")
+    retention_file: Path | None = setting(default=None, description="policy (YAML): how long traces are kept")
+    retention_interval: float = setting(
+        default=3_600.0, ge=0, le=86_400, description="seconds between sweeps; 0 is none"
+    )
+    archive: Path | None = setting(
+        default=None, description="folder of the archive; else `archive` in the folder of the spans"
+    )
 
-    access_file: Path | None = Field(
-        None, description="file of the tokens; `tokens.json` in the folder of the spans unless set"
+    access_file: Path | None = setting(
+        default=None, description="file of the tokens; `tokens.json` in the folder of the spans unless set"
     )
-    insecure: bool = Field(False, description="whether other machines may do everything while there is no token")
-    allowed_hosts: tuple[str, ...] = Field(
-        (), description="names besides this machine's that a proxy or a web page may use where there is no token"
+    insecure: bool = setting(
+        default=False, description="whether other machines may do everything while there is no token"
     )
-    cors_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = Field(
-        (), description="origins of web pages that may send spans over OTLP/HTTP and to Zipkin's port; `*` is all"
+    allowed_hosts: tuple[str, ...] = setting(
+        default=(),
+        description="names besides this machine's that a proxy or a web page may use where there is no token",
     )
-    tls_cert: Path | None = Field(None, description="certificate (PEM, with its chain) of all ports but UDP's")
-    tls_key: Path | None = Field(None, description="private key (PEM) of the certificate")
-    tls_client_ca: Path | None = Field(
-        None,
+    cors_origins: tuple[Annotated[str, check_origin], ...] = setting(
+        default=(),
+        description="origins of web pages that may send spans over OTLP/HTTP and to Zipkin's port; `*` is all",
+    )
+    tls_cert: Path | None = setting(
+        default=None, description="certificate (PEM, with its chain) of all ports but UDP's"
+    )
+    tls_key: Path | None = setting(default=None, description="private key (PEM) of the certificate")
+    tls_client_ca: Path | None = setting(
+        default=None,
         description="certificates (PEM) that a client's certificate must be signed by; clients need none unless set",
     )
-    log_format: Literal["text", "json"] = Field("text", description="`text` or `json`; the log goes to standard error")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="least level that is logged")
-    self_tracing: bool = Field(False, description="whether the backend's own requests are traced, into its own store")
-    sampling_port: int = Field(5778, ge=0, le=65_535, title="Sampling", description="port of sampling strategies")
-    sampling_strategies: Path | None = Field(None, description="file of sampling strategies, in Jaeger's format")
-    sampling_target: float | None = Field(None, gt=0, description="traces per second of each operation to ask for")
-    tail_sampling: str = Field("", description="which traces to keep: policies, or a TOML, YAML or JSON file of them")
+    log_format: Literal["text", "json"] = setting(
+        default="text", description="`text` or `json`; the log goes to standard error"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        default="warning", description="least level that is logged"
+    )
+    self_tracing: bool = setting(
+        default=False, description="whether the backend's own requests are traced, into its own store"
+    )
+    sampling_port: int = setting(
+        default=5778, ge=0, le=65_535, title="Sampling", description="port of sampling strategies"
+    )
+    sampling_strategies: Path | None = setting(
+        default=None, description="file of sampling strategies, in Jaeger's format"
+    )
+    sampling_target: float | None = setting(
+        default=None, gt=0, description="traces per second of each operation to ask for"
+    )
+    tail_sampling: str = setting(
+        default="", description="which traces to keep: policies, or a TOML, YAML or JSON file of them"
+    )
 
     def __init__(self, **keywords: Any) -> None:
         leaves = _leaves(Sources({"backend": keywords}))
         for name, (leaf, *_) in leaves.items():
-            if name not in type(self).model_fields:
-                hint = did_you_mean(variable(name), map(variable, type(self).model_fields))
+            if name not in type(self).declared:
+                hint = did_you_mean(variable(name), map(variable, type(self).declared))
                 raise ConfigurationError(f"{leaf.source} is not a setting that there is.{hint} Correct or remove it.")
-        build(self._fill, type(self), leaves, "backend")
-
-    def _fill(self, **fields: Any) -> Self:
-        super().__init__(**fields)
-        return self
+        build(self, leaves, "backend")
 
     @property
     def token_file(self) -> Path:
@@ -105,7 +136,7 @@ class BackendSettings(Section):
     @classmethod
     def ports(cls) -> list[str]:
         """The settings that are ports to listen on."""
-        return [name for name in cls.model_fields if name.endswith("_port")]
+        return [name for name in cls.declared if name.endswith("_port")]
 
 
 def variable(name: str) -> str:
@@ -121,8 +152,8 @@ def option(name: str) -> str:
 def _leaves(sources: Sources) -> Leaves:
     """What the sources say of the backend, by field."""
     found: Leaves = {}
-    for setting, leaves in sources.leaves({}).items():
-        name = next((setting[len(prefix) :] for prefix in _PREFIXES if setting.startswith(prefix)), "")
+    for place, leaves in sources.leaves({}).items():
+        name = next((place[len(prefix) :] for prefix in _PREFIXES if place.startswith(prefix)), "")
         if name and name not in _OF_COMMANDS:
             found.setdefault(name, []).extend(_named(leaf, name) for leaf in leaves)
     for several in found.values():

@@ -17,7 +17,7 @@ from tests.support.backend import free_ports
 
 def start(*options: object) -> subprocess.Popen[str]:
     """`kai-tracing serve` with these options; a port that is not among them is off."""
-    off = {f"TRACING_BACKEND_{name.upper()}": "0" for name in BackendSettings.model_fields if name.endswith("_port")}
+    off = {f"TRACING_BACKEND_{name.upper()}": "0" for name in BackendSettings.declared if name.endswith("_port")}
     command = [str(Path(sys.executable).with_name("kai-tracing")), "serve", *map(str, options)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **off}

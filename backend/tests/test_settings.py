@@ -53,10 +53,10 @@ def test_what_is_wrong_is_named(
 
 def test_variables_of_the_backend_disturb_no_application(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even where both run with the same environment, nor those of the commands disturb the backend."""
-    for name in (*map(variable, BackendSettings.model_fields), "TRACING_BACKEND_NONE"):
+    for name in (*map(variable, BackendSettings.declared), "TRACING_BACKEND_NONE"):
         monkeypatch.setenv(name, "x")
     assert TracingSettings(type="noop").type == "noop"
-    for name in (*map(variable, BackendSettings.model_fields), "TRACING_BACKEND_NONE"):
+    for name in (*map(variable, BackendSettings.declared), "TRACING_BACKEND_NONE"):
         monkeypatch.delenv(name)
     for name in ("URL", "TOKEN", "CA"):
         monkeypatch.setenv(f"TRACING_BACKEND_{name}", "x")
@@ -65,7 +65,7 @@ def test_variables_of_the_backend_disturb_no_application(monkeypatch: pytest.Mon
 
 def test_everything_is_described_and_an_option() -> None:
     """Every setting says what it means and can be given to `serve`; every port says whose it is."""
-    assert [name for name, field in BackendSettings.model_fields.items() if not field.description] == []
-    assert [name for name in BackendSettings.ports() if not BackendSettings.model_fields[name].title] == []
+    assert [name for name, field in BackendSettings.declared.items() if not field.description] == []
+    assert [name for name in BackendSettings.ports() if not BackendSettings.declared[name].title] == []
     shown = CliRunner().invoke(serve, ["--help"], terminal_width=200).output
-    assert [name for name in BackendSettings.model_fields if option(name) not in shown] == []
+    assert [name for name in BackendSettings.declared if option(name) not in shown] == []

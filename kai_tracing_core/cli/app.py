@@ -49,9 +49,9 @@ class _Commands(click.Group):
         if self._plugins_loaded:
             return
         self._plugins_loaded = True
-        from kai_tracing_core.plugins import call_each, extensions
+        from kai_tracing_core.plugins import extensions
 
-        call_each(extensions(), "kai_tracing_register_commands", cli=self)
+        extensions().call_each("kai_tracing_register_commands", cli=self)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

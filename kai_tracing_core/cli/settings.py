@@ -67,7 +67,7 @@ def _print_table(values: Mapping[str, Value]) -> None:
 
 
 def _shown(value: Value) -> Any:
-    from kai_tracing_core.settings_validation import redact
+    from kai_tracing_core.settings_model import redact
 
     return redact(value.value, secret=value.secret)
 

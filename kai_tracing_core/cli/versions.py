@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from kai_tracing_core.hookspecs import PROJECT
+from kai_tracing_core.discovery import installed
 from kai_tracing_core.plugins import KINDS
 
 __all__ = ["conflicts"]
@@ -32,8 +32,8 @@ def conflicts() -> list[tuple[str, str]]:
 
 
 def _roots() -> list[str]:
-    points = (point for kind in KINDS for point in entry_points(group=f"{PROJECT}.{kind}"))
-    names = {canonicalize_name(point.dist.metadata["Name"]) for point in points if point.dist is not None}
+    found = {entry.place: entry.dist for kind in KINDS for entry in installed(kind)}
+    names = {canonicalize_name(dist.metadata["Name"]) for dist in found.values() if dist is not None}
     return sorted({"kai-tracing-core", *names})
 
 

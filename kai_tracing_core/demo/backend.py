@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -26,7 +25,7 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from kai_tracing_core.demo.receiver import ReceivedSpan
-from kai_tracing_core.plugins import call_each, extensions
+from kai_tracing_core.plugins import extensions, names
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,7 +47,7 @@ class BackendError(Exception):
 
 def installed() -> bool:
     """Whether there is a backend to start."""
-    return "backend" in entry_points(group="kai_tracing.plugins").names
+    return "backend" in names("plugins")
 
 
 class TraceBackend:
@@ -215,7 +214,7 @@ def _serve_until_input_ends() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     commands = click.Group()
-    call_each(extensions(), "kai_tracing_register_commands", cli=commands)
+    extensions().call_each("kai_tracing_register_commands", cli=commands)
     serve, given = commands.commands["serve"], sys.argv[1:]
     options = [name for made in serve.get_params(click.Context(serve)) for name in made.opts if name.endswith("-port")]
     off = [f"{name}=0" for name in options if not any(option.startswith(f"{name}=") for option in given)]

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +23,7 @@ from kai_tracing_core.demo.http import CallFailed, call
 from kai_tracing_core.demo.receiver import ReceivedSpan, SpanReceiver
 from kai_tracing_core.demo.shop import SERVICES
 from kai_tracing_core.demo.trees import missing, tree
+from kai_tracing_core.plugins import names
 
 __all__ = ["FIXED_REQUESTS", "run"]
 
@@ -109,7 +109,7 @@ def run(requests: int | None = None, console: Console | None = None) -> int:
 
 def _provider() -> str | None:
     """The provider that the demo sends with by itself; without a backend to send to, only Zipkin's will do."""
-    there = entry_points(group="kai_tracing.providers").names
+    there = names("providers")
     return next((name for name in (_SENDERS if installed() else _SENDERS[:1]) if name in there), None)
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits
 from kai_tracing_core.context import RuntimeContext
@@ -18,7 +18,6 @@ from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.ids import IdGenerator, RandomIds
 from kai_tracing_core.processing.processor import SpanProcessor, SpanQueue
-from kai_tracing_core.processing.spool import SpoolOptions
 from kai_tracing_core.processing.starting import starter
 from kai_tracing_core.sampling.always import AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
@@ -35,6 +34,9 @@ from kai_tracing_core.trace_context import (
     SAMPLED,
     TraceContext,
 )
+
+if TYPE_CHECKING:
+    from kai_tracing_core.processing.spool import SpoolOptions
 
 __all__ = ["PipelineConfig", "SpanPipeline"]
 

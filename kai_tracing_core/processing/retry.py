@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from time import monotonic, sleep, time
 
 from kai_tracing_core.processing.processor import Deferred, Rejected, Retryable, SpanExporter, TooLarge
@@ -166,6 +165,8 @@ def parse_retry_after(value: str | None) -> float | None:
     else:
         return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
+        from email.utils import parsedate_to_datetime  # with half of the network's modules, and seldom needed
+
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     except (ValueError, OverflowError):
         return None

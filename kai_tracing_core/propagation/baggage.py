@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 
 from kai_tracing_core.trace_context import TraceContext
 
@@ -79,11 +78,17 @@ def _parse_member(member: str) -> tuple[str, str] | None:
     if match is None:
         return None
     key, value, properties = match.groups()
-    text = unquote(value) if "%" in value else value
+    text = _unquote(value) if "%" in value else value
     if properties:
         kept = ";".join(name for name in map(_parse_property, properties.split(";")) if name)
         return key, BaggageValue(text, kept) if kept else text
     return key, text
+
+
+def _unquote(value: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(value)
 
 
 def _parse_property(text: str) -> str | None:
@@ -107,6 +112,8 @@ def _format_member(key: str, value: str) -> str:
 
 def encode_value(value: str) -> str:
     """`value` with what a header cannot hold percent-encoded; the percent sign too."""
+    from urllib.parse import quote  # which nobody without baggage needs
+
     return quote(value, _SAFE, errors="replace")
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kai_tracing_core.hookspecs import hookimpl
 from kai_tracing_core.propagation.composite import built_in_propagator
 
 if TYPE_CHECKING:
     from kai_tracing_core.propagation.base import Propagator
-    from kai_tracing_core.settings import TracingSettings
 
 __all__ = ["b3", "b3multi", "baggage", "jaeger", "tracecontext"]
 
@@ -20,8 +18,7 @@ class _Format:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    @hookimpl
-    def kai_tracing_create_propagator(self, settings: TracingSettings) -> Propagator:
+    def __call__(self) -> Propagator:
         """Make it; there is nothing to configure."""
         return built_in_propagator(self._name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kai_tracing_core.hookspecs import hookimpl
+from kai_tracing_core.sampling.plain import create_plain
 
 if TYPE_CHECKING:
     from kai_tracing_core.sampling.base import Sampler
@@ -17,9 +17,11 @@ class _BuiltIn:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    @hookimpl
-    def kai_tracing_create_sampler(self, settings: TracingSettings, argument: str | None) -> Sampler:
+    def __call__(self, settings: TracingSettings, argument: str | None) -> Sampler:
         """The sampler that the settings' table describes, or the short form of this name and argument."""
+        plain = create_plain(self.name, argument) if isinstance(settings.sampler, str) else None
+        if plain is not None:
+            return plain
         from kai_tracing_core import plugins
         from kai_tracing_core.sampling.config import SamplerContext, create_sampler
 

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from kai_tracing_inmemory import InMemoryProvider
 
 from kai_tracing_core import Span, SpanOptions, TraceContext, TracingService
-from kai_tracing_core.context import EMPTY_BAGGAGE, RuntimeContext, TracedThreadPoolExecutor, carried_baggage, wrap
+from kai_tracing_core.context import EMPTY_BAGGAGE, RuntimeContext, carried_baggage, wrap
+from kai_tracing_core.executor import TracedThreadPoolExecutor
 from kai_tracing_core.non_recording import NonRecordingSpan
 
 REMOTE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, is_remote=True, baggage={"k": "v"})

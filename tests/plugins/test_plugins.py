@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import sys
 import types
 from collections.abc import Iterator
+from importlib.metadata import DistributionFinder, PathDistribution, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from kai_tracing_core import (
     plugins,
     register_plugin,
 )
+from kai_tracing_core.discovery import installed
 from kai_tracing_core.noop import NoopProvider
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.propagation.base import Propagator
@@ -387,16 +391,48 @@ class TestExtensions:
         service.shutdown()
 
 
-def test_entry_points_of_the_backport(monkeypatch: pytest.MonkeyPatch, service: TracingService) -> None:
-    """Where importlib_metadata is imported its entry points take the place of the standard library's."""
+class TestDiscovery:
+    """Entry points are read off directories, and asked of `importlib.metadata` where there is something else."""
 
-    class EntryPoint:
-        """As that of the backport: another class with the same attributes."""
+    def test_zip_file(self, site: Path, monkeypatch: pytest.MonkeyPatch, service: TracingService) -> None:
+        """A plugin in a zip file on `sys.path` is found, named and loaded."""
+        modules = {"made_up_zipped": "from kai_tracing_core.noop import NoopProvider as Provider"}
+        add_distribution(
+            site, "made-up", {"kai_tracing.providers": {"zipped": "made_up_zipped:Provider"}}, modules=modules
+        )
+        archive = shutil.make_archive(str(site.parent / "archive"), "zip", site)
+        shutil.rmtree(site)
+        monkeypatch.syspath_prepend(archive)
+        initialize_tracing(type="zipped", service=service)
+        assert isinstance(service.provider, NoopProvider)
+        assert str(plugins.choose("providers", "zipped", "")) == "provider 'zipped' of made-up 1.0"
 
-        def __init__(self, original: Any) -> None:
-            self.name, self.value, self.dist, self.load = original.name, original.value, original.dist, original.load
+    def test_finder_of_its_own(self, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So is one that only an importer with a finder of its own knows; what both find is there once."""
+        add_distribution(tmp_path / "elsewhere", "made-up", {"kai_tracing.providers": {"hidden": "made_up"}})
 
-    original = plugins.entry_points
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint(point) for point in original(group=group)])
-    initialize_tracing(type="inmemory", service=service)
-    assert service.provider.name == "inmemory"
+        class Finder(DistributionFinder):
+            def find_distributions(self, context: Any = None) -> Any:
+                return [PathDistribution(tmp_path / "elsewhere" / "made_up-1.0.dist-info")]
+
+        assert "hidden" not in plugins.names("providers")
+        monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
+        assert plugins.names("providers").count("hidden") == 1
+        assert [plugin.name for plugin in plugins.find("providers")].count("inmemory") == 1
+
+    def test_agrees_with_the_standard_library(self) -> None:
+        """What is installed here is found as `importlib.metadata` finds it."""
+        for kind in plugins.KINDS:
+            expected = {(point.name, point.value) for point in entry_points(group=f"kai_tracing.{kind}")}
+            assert {(entry.name, entry.value) for entry in installed(kind)} == expected
+
+    def test_twice_on_the_path(self, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of a distribution that is there twice the first one counts, as it does for imports; others may come later."""
+        for place in (site, tmp_path / "other"):
+            add_distribution(place, "made-up", {"kai_tracing.providers": {"twice": place.name}})
+        monkeypatch.syspath_prepend(tmp_path / "other")
+        (found,) = [plugin for plugin in plugins.find("providers") if plugin.name == "twice"]
+        assert found.source.value == "other"
+        add_distribution(tmp_path / "other", "made-up-later", {"kai_tracing.providers": {"later": "x"}})
+        os.utime(tmp_path / "other", (1, 1))
+        assert "later" in plugins.names("providers")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from pydantic import Field, SecretStr
 
 from kai_tracing_core import ConfigurationError, ProviderSettings, TracingSettings
+from kai_tracing_core.settings import SecretStr, setting
 
 
 class Shop(ProviderSettings):
@@ -23,11 +23,11 @@ class Shop(ProviderSettings):
     }
 
     endpoint: str = "http://localhost"
-    timeout: float = Field(default=10.0, gt=0)
+    timeout: float = setting(default=10.0, gt=0)
     names: tuple[str, ...] = ()
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = setting(default={})
     password: SecretStr | None = None
-    hidden: str = Field(default="", repr=False)
+    hidden: str = setting(default="", secret=True)
 
     @classmethod
     def from_otel(cls, field: str, variable: str, text: str) -> object:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from kai_tracing_core.settings import TracingSettings
-from kai_tracing_core.settings_validation import fields
+from kai_tracing_core.settings_model import fields
 
 _ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from kai_tracing_backend.settings import BackendSettings
+    from kai_tracing_core.settings_model import Field
 
 __all__ = ["serve"]
 
@@ -22,14 +21,14 @@ class _Serve(click.Command):
         if not self.params:
             from kai_tracing_backend.settings import BackendSettings
 
-            self.params = [_option(name, field) for name, field in BackendSettings.model_fields.items()]
+            self.params = [_option(name, field) for name, field in BackendSettings.declared.items()]
         return super().get_params(ctx)
 
 
-def _option(name: str, field: FieldInfo) -> click.Option:
+def _option(name: str, field: Field) -> click.Option:
     from kai_tracing_backend.settings import option
 
-    declarations, flag = [option(name)], field.annotation is bool
+    declarations, flag = [option(name)], field.kind is bool
     if flag:
         declarations = [f"{option(name)}/--no-{option(name)[2:]}"]
     described = (field.description or "")[:1].upper() + (field.description or "")[1:]

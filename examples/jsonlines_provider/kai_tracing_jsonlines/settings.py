@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, PositiveInt
-
 from kai_tracing_core import ProviderSettings
+from kai_tracing_core.settings import setting
 
 __all__ = ["JsonLinesSettings"]
 
@@ -17,5 +16,5 @@ class JsonLinesSettings(ProviderSettings):
 
     section: ClassVar[str] = "jsonlines"
 
-    path: Path = Field(default=Path("spans.jsonl"), description="The file that spans are appended to.")
-    max_bytes: PositiveInt = Field(default=100 * 1024 * 1024, description="Its size, beyond which spans are dropped.")
+    path: Path = setting(default=Path("spans.jsonl"), description="The file that spans are appended to.")
+    max_bytes: int = setting(default=100 * 1024 * 1024, gt=0, description="Its size, beyond which spans are dropped.")

@@ -84,7 +84,7 @@ def capture_spans(
     """
     plugin = _Fixed() if fixed else None
     if plugin is not None:
-        # Only what has settings or hooks needs them; pydantic alone takes longer to import than all the rest.
+        # Only what has settings or hooks needs them; pluggy among them.
         from kai_tracing_core import plugins
 
         plugins.register_plugin(plugin, name=_PLUGIN)

@@ -41,7 +41,6 @@ class InMemoryProvider(RecordingProvider):
     @classmethod
     def from_settings(cls, settings: TracingSettings, config: PipelineConfig, propagator: Propagator | None) -> Self:
         """Make one as `TRACING_INMEMORY__*` describes it."""
-        # Here, since pydantic takes four times as long to import as everything else that a test needs.
         from kai_tracing_inmemory.settings import InMemorySettings
 
         return cls(capacity=settings.section(InMemorySettings).capacity, config=config, propagator=propagator)

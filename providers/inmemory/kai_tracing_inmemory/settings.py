@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from kai_tracing_core.settings import ProviderSettings
+from kai_tracing_core.settings import ProviderSettings, setting
 
 __all__ = ["InMemorySettings"]
 
@@ -16,7 +14,7 @@ class InMemorySettings(ProviderSettings):
 
     section: ClassVar[str] = "inmemory"
 
-    capacity: int = Field(
+    capacity: int = setting(
         default=10_000,
         ge=1,
         description="Finished spans that are kept; beyond that the oldest make room, and are counted as dropped.",

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
-
-from kai_tracing_core.settings import ProviderSettings
+from kai_tracing_core.settings import ProviderSettings, SecretStr, http_url, setting
 
 __all__ = ["JaegerSettings", "Protocol"]
 
@@ -40,23 +38,23 @@ class JaegerSettings(ProviderSettings):
         "password": ("OTEL_EXPORTER_JAEGER_PASSWORD",),
     }
 
-    protocol: Protocol = Field(
+    protocol: Protocol = setting(
         default=Protocol.OTLP,
         description="`otlp` (Jaeger 1.35 and later), `agent` (thrift over UDP) or `collector` (thrift over HTTP).",
     )
-    endpoint: str | None = Field(
+    endpoint: str | None = setting(
         default=None,
-        pattern="^https?://[^/]+",
+        check=http_url,
         description="URL that takes OTLP (http://localhost:4318/v1/traces) or thrift (http://localhost:14268/api/traces).",
     )
-    timeout: float = Field(default=10.0, gt=0, description="Seconds that one request may take.")
-    headers: dict[str, str] = Field(default_factory=dict, description="Headers of every request.", repr=False)
-    gzip: bool = Field(default=False, description="Compress requests; for OTLP.")
-    user: str | None = Field(default=None, description="User for HTTP basic authentication.")
-    password: SecretStr | None = Field(default=None, description="Password for HTTP basic authentication.")
-    agent_host: str = Field(default="localhost", description="Where the agent is.")
-    agent_port: int = Field(default=6831, ge=1, le=65535, description="The agent's UDP port for compact thrift.")
-    max_packet_size: int = Field(default=65000, ge=1000, le=65507, description="Bytes that a UDP packet may have.")
+    timeout: float = setting(default=10.0, gt=0, description="Seconds that one request may take.")
+    headers: dict[str, str] = setting(default={}, description="Headers of every request.", secret=True)
+    gzip: bool = setting(default=False, description="Compress requests; for OTLP.")
+    user: str | None = setting(default=None, description="User for HTTP basic authentication.")
+    password: SecretStr | None = setting(default=None, description="Password for HTTP basic authentication.")
+    agent_host: str = setting(default="localhost", description="Where the agent is.")
+    agent_port: int = setting(default=6831, ge=1, le=65535, description="The agent's UDP port for compact thrift.")
+    max_packet_size: int = setting(default=65000, ge=1000, le=65507, description="Bytes that a UDP packet may have.")
 
     @classmethod
     def from_otel(cls, field: str, variable: str, text: str) -> object:

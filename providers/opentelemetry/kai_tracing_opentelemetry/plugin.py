@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kai_tracing_core.hookspecs import hookimpl
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.propagation.base import Propagator
 from kai_tracing_core.provider import TracingProvider
@@ -11,13 +10,10 @@ from kai_tracing_opentelemetry.bridge import foreign_provider
 from kai_tracing_opentelemetry.joined import JoinedProvider
 from kai_tracing_opentelemetry.provider import OpenTelemetryProvider
 
-__all__ = ["kai_tracing_create_provider"]
+__all__ = ["create_provider"]
 
 
-@hookimpl
-def kai_tracing_create_provider(
-    settings: TracingSettings, config: PipelineConfig, propagator: Propagator
-) -> TracingProvider:
+def create_provider(settings: TracingSettings, config: PipelineConfig, propagator: Propagator) -> TracingProvider:
     """The OpenTelemetry provider; where the application has set a TracerProvider already, one that joins it."""
     existing = foreign_provider()
     if existing is not None:

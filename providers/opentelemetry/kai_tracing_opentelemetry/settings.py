@@ -7,10 +7,8 @@ from enum import Enum
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, field_validator
-
 from kai_tracing_core.processing.http import HttpOptions
-from kai_tracing_core.settings import ProviderSettings
+from kai_tracing_core.settings import ProviderSettings, setting
 
 __all__ = ["Compression", "OpenTelemetrySettings", "Protocol"]
 
@@ -38,6 +36,20 @@ def _otlp(name: str) -> tuple[str, str]:
     return f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"
 
 
+def _parse_headers(value: Any) -> Any:
+    """`name=value` pairs, percent-encoded, separated by commas; a name alone has an empty value."""
+    if not isinstance(value, str):
+        return value
+    pairs = (pair.partition("=") for pair in value.split(",") if pair.strip())
+    return {unquote(name.strip()).lower(): unquote(rest.strip()) for name, _, rest in pairs}
+
+
+def _is_url(value: str | None) -> str | None:
+    if value and "://" in value and urlsplit(value).scheme not in ("http", "https"):
+        raise ValueError("the scheme is neither http nor https")
+    return value or None
+
+
 class OpenTelemetrySettings(ProviderSettings):
     """Where and how spans are sent (OpenTelemetry specification, "OpenTelemetry Protocol Exporter")."""
 
@@ -55,26 +67,28 @@ class OpenTelemetrySettings(ProviderSettings):
         "insecure": _otlp("INSECURE"),
     }
 
-    endpoint: str | None = Field(
+    endpoint: str | None = setting(
         default=None,
+        check=_is_url,
         description="Base URL of the collector (HTTP adds `v1/traces`): http://localhost:4318, or for gRPC :4317.",
     )
-    traces_endpoint: str | None = Field(
-        default=None, description="URL for spans, used as it is; goes before `endpoint`."
+    traces_endpoint: str | None = setting(
+        default=None, check=_is_url, description="URL for spans, used as it is; goes before `endpoint`."
     )
-    protocol: Protocol = Field(default=Protocol.HTTP_PROTOBUF, description="`http/protobuf`, `http/json` or `grpc`.")
-    headers: dict[str, str] = Field(
-        default_factory=dict,
+    protocol: Protocol = setting(default=Protocol.HTTP_PROTOBUF, description="`http/protobuf`, `http/json` or `grpc`.")
+    headers: dict[str, str] = setting(
+        default={},
+        parse=_parse_headers,
         description="Headers, or gRPC metadata, of every request: `name=value,name=value`.",
-        repr=False,
+        secret=True,
     )
-    compression: Compression = Field(default=Compression.NONE, description="`gzip` or `none`.")
-    timeout: float = Field(default=10.0, gt=0, description="Seconds that one request may take.")
-    certificate: str | None = Field(default=None, description="PEM file of the authorities that are trusted.")
-    client_certificate: str | None = Field(default=None, description="PEM file of the client's certificate.")
-    client_key: str | None = Field(default=None, description="PEM file of the client's key.")
-    insecure: bool = Field(default=False, description="gRPC without TLS where the endpoint names no scheme.")
-    set_global: bool = Field(
+    compression: Compression = setting(default=Compression.NONE, description="`gzip` or `none`.")
+    timeout: float = setting(default=10.0, gt=0, description="Seconds that one request may take.")
+    certificate: str | None = setting(default=None, description="PEM file of the authorities that are trusted.")
+    client_certificate: str | None = setting(default=None, description="PEM file of the client's certificate.")
+    client_key: str | None = setting(default=None, description="PEM file of the client's key.")
+    insecure: bool = setting(default=False, description="gRPC without TLS where the endpoint names no scheme.")
+    set_global: bool = setting(
         default=True, description="Make the spans of code that uses `opentelemetry.trace` part of the same traces."
     )
 
@@ -88,22 +102,6 @@ class OpenTelemetrySettings(ProviderSettings):
         if field == "timeout" and float(text) >= _MILLISECONDS:
             return float(text) / _MILLISECONDS
         return text
-
-    @field_validator("headers", mode="before")
-    @classmethod
-    def _parse_headers(cls, value: Any) -> Any:
-        """`name=value` pairs, percent-encoded, separated by commas; a pair that is none is an error."""
-        if not isinstance(value, str):
-            return value
-        pairs = (pair.partition("=") for pair in value.split(",") if pair.strip())
-        return {unquote(name.strip()).lower(): unquote(rest.strip()) for name, _, rest in pairs}
-
-    @field_validator("endpoint", "traces_endpoint")
-    @classmethod
-    def _is_url(cls, value: str | None) -> str | None:
-        if value and "://" in value and urlsplit(value).scheme not in ("http", "https"):
-            raise ValueError("the scheme is neither http nor https")
-        return value or None
 
     @property
     def url(self) -> str:

@@ -110,8 +110,8 @@ def check(request: ExportTraceServiceRequest) -> None:
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_http(collector: HttpCollector, protocol: str, compression: str) -> None:
     """OTLP/HTTP, in both encodings, compressed and not, at the path that is appended, with the headers given."""
-    settings = OpenTelemetrySettings.model_validate(
-        {"endpoint": collector.url, "protocol": protocol, "compression": compression, "headers": "X-Key=a%20b,tenant=7"}
+    settings = OpenTelemetrySettings(
+        endpoint=collector.url, protocol=protocol, compression=compression, headers="X-Key=a%20b,tenant=7"
     )
     shop(provider_for(settings))
     requests = collector.decoded()
@@ -124,7 +124,7 @@ def test_http(collector: HttpCollector, protocol: str, compression: str) -> None
 
 def test_json_is_otlp_json(collector: HttpCollector) -> None:
     """Ids in hexadecimal, enumerations as integers, 64-bit integers as strings, names in lowerCamelCase."""
-    settings = OpenTelemetrySettings.model_validate({"endpoint": collector.url, "protocol": "http/json"})
+    settings = OpenTelemetrySettings(endpoint=collector.url, protocol="http/json")
     shop(provider_for(settings))
     span = json.loads(collector.requests[0][2])["resourceSpans"][0]["scopeSpans"][1]["spans"][0]
     assert (span["traceId"], span["parentSpanId"], span["kind"]) == ("a" * 32, "b" * 16, 2)
@@ -136,13 +136,8 @@ def test_json_is_otlp_json(collector: HttpCollector) -> None:
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_grpc(grpc_collector: GrpcCollector, compression: str) -> None:
     """OTLP/gRPC, with the headers as metadata."""
-    settings = OpenTelemetrySettings.model_validate(
-        {
-            "endpoint": f"http://127.0.0.1:{grpc_collector.port}",
-            "protocol": "grpc",
-            "compression": compression,
-            "headers": "X-Key=a",
-        }
+    settings = OpenTelemetrySettings(
+        endpoint=f"http://127.0.0.1:{grpc_collector.port}", protocol="grpc", compression=compression, headers="X-Key=a"
     )
     shop(provider_for(settings))
     assert len(grpc_collector.requests) == 1
@@ -167,17 +162,13 @@ def test_partial_success_over_http(collector: HttpCollector, protocol: str) -> N
     """What the collector refuses is counted, and never sent again."""
     collector.answer.partial_success.rejected_spans = 2
     collector.answer.partial_success.error_message = "too old"
-    stats = send(
-        provider_for(OpenTelemetrySettings.model_validate({"endpoint": collector.url, "protocol": protocol})), 1
-    )
+    stats = send(provider_for(OpenTelemetrySettings(endpoint=collector.url, protocol=protocol)), 1)
     assert (stats.exported, dict(stats.dropped), len(collector.requests)) == (0, {"rejected": 1}, 1)
 
 
 def over_grpc(collector: GrpcCollector) -> OpenTelemetryProvider:
     """A provider that sends to the collector."""
-    return provider_for(
-        OpenTelemetrySettings.model_validate({"endpoint": f"http://127.0.0.1:{collector.port}", "protocol": "grpc"})
-    )
+    return provider_for(OpenTelemetrySettings(endpoint=f"http://127.0.0.1:{collector.port}", protocol="grpc"))
 
 
 def test_partial_success_over_grpc(grpc_collector: GrpcCollector) -> None:
@@ -217,7 +208,7 @@ def test_a_message_too_large_for_grpc_is_split(grpc_collector: GrpcCollector) ->
 
 def test_nan_and_infinity_in_json(collector: HttpCollector) -> None:
     """Doubles that JSON has no number for arrive as protobuf's JSON writes them."""
-    settings = OpenTelemetrySettings.model_validate({"endpoint": collector.url, "protocol": "http/json"})
+    settings = OpenTelemetrySettings(endpoint=collector.url, protocol="http/json")
     tracing = TracingService(provider_for(settings))
     with tracing.span("work", attributes={"nan": math.nan, "infinite": math.inf}):
         pass

@@ -42,7 +42,7 @@ def files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
 
 def send(endpoint: str, protocol: str, files: dict[str, str]) -> Any:
     """Send one span; the stats afterwards."""
-    settings = OpenTelemetrySettings.model_validate({"endpoint": endpoint, "protocol": protocol, **files})
+    settings = OpenTelemetrySettings(**{"endpoint": endpoint, "protocol": protocol, **files})
     tracing = TracingService(OpenTelemetryProvider(settings, config=BRIEF, set_global=False))
     with tracing.span("work"):
         pass

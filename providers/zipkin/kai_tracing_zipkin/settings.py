@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import ClassVar
 
-from pydantic import Field, field_validator
-
-from kai_tracing_core.settings import ProviderSettings
+from kai_tracing_core.settings import ProviderSettings, http_url, setting
 from kai_tracing_zipkin.encoding import Encoding
 
 __all__ = ["ZipkinSettings"]
+
+
+def _ip(value: str | None) -> str | None:
+    from ipaddress import ip_address
+
+    return value and str(ip_address(value))
 
 
 class ZipkinSettings(ProviderSettings):
@@ -23,18 +26,20 @@ class ZipkinSettings(ProviderSettings):
         "timeout": ("OTEL_EXPORTER_ZIPKIN_TIMEOUT",),
     }
 
-    endpoint: str = Field(
+    endpoint: str = setting(
         default="http://localhost:9411/api/v2/spans",
-        pattern="^https?://[^/]+",
+        check=http_url,
         description="URL that takes Zipkin v2 spans.",
     )
-    encoding: Encoding = Field(default=Encoding.JSON, description="`json` or `protobuf`, both of version 2.")
-    timeout: float = Field(default=10.0, gt=0, description="Seconds that one request may take.")
-    headers: dict[str, str] = Field(default_factory=dict, description="Headers of every request.", repr=False)
-    gzip: bool = Field(default=False, description="Compress requests.")
-    local_ip: str | None = Field(default=None, description="IP address of this service's endpoint.")
-    local_port: int = Field(default=0, ge=0, le=65535, description="Port of this service's endpoint; 0 leaves it out.")
-    shared: bool = Field(
+    encoding: Encoding = setting(default=Encoding.JSON, description="`json` or `protobuf`, both of version 2.")
+    timeout: float = setting(default=10.0, gt=0, description="Seconds that one request may take.")
+    headers: dict[str, str] = setting(default={}, description="Headers of every request.", secret=True)
+    gzip: bool = setting(default=False, description="Compress requests.")
+    local_ip: str | None = setting(default=None, check=_ip, description="IP address of this service's endpoint.")
+    local_port: int = setting(
+        default=0, ge=0, le=65535, description="Port of this service's endpoint; 0 leaves it out."
+    )
+    shared: bool = setting(
         default=False,
         description="Server spans join the caller's span id, as Zipkin's own B3 tracers do, instead of a new one.",
     )
@@ -43,8 +48,3 @@ class ZipkinSettings(ProviderSettings):
     def from_otel(cls, field: str, variable: str, text: str) -> object:
         """OpenTelemetry's time-outs are in milliseconds."""
         return float(text) / 1000 if field == "timeout" else text
-
-    @field_validator("local_ip")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        return value and str(ip_address(value))
