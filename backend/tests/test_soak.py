@@ -7,10 +7,11 @@ from pathlib import Path
 from benchmarks.backend.soak import Soak
 
 
-def test_a_store_in_mixed_use_makes_no_error(tmp_path: Path) -> None:
-    """Writing, asking and deleting days at once for some seconds: nothing fails, and every span is counted."""
-    soak = Soak(8, 2_000)
+def test_a_backend_in_mixed_use_makes_no_error(tmp_path: Path) -> None:
+    """Sending, asking and sweeping at once for some seconds: nothing fails, and every acknowledged span is counted."""
+    soak = Soak(6, 2_000, stock=4_000)
     soak.run(tmp_path)
     assert soak.errors == []
     assert soak.written
     assert soak.asked
+    assert soak.memory

@@ -1,7 +1,8 @@
-"""`python -m benchmarks.backend.soak [SECONDS]`: a store in mixed use for a while; nothing may fail, memory stays flat.
+"""`python -m benchmarks.backend.soak [SECONDS]`: a backend in mixed use for a while; nothing fails, memory stays flat.
 
-Spans are written at a steady rate through the write queue, while others ask for traces, searches, rates and the service
-map, and the oldest day is deleted whenever there are more than three. A day passes in a twelfth of the time.
+First it is measured what this machine takes. Then a fresh `kai-tracing serve` gets half of it from several senders,
+while others ask for traces, searches, rates and the service map. Twelve days pass in the spans' times, up to today. Its
+retention drops by rules and keeps the store below a size, sweep after sweep.
 """
 
 from __future__ import annotations
@@ -11,115 +12,152 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from statistics import median
 
-from kai_tracing_backend.language import parse
-from kai_tracing_backend.storage.duckdb.store import DuckDBStore
-from kai_tracing_backend.storage.queue import WriteQueue
-
-from benchmarks.backend.spans import DAY, DAY_START, batches
+from benchmarks.backend.load import SECOND, Requests, Server, Traffic
 
 __all__ = ["Soak"]
 
 _DAYS = 12
-_KEPT = 3
-_ROWS = 1_000
-_GROWTH = 0.25  # of the memory after a third of the time: caches are full by then
+_SENDERS = 4
+_GROWTH = 0.25
+_POLICY = """
+rules:
+  - {name: errors, match: {error: true}, keep: 30d}
+  - {name: slowest, match: {slowest: 1%}, keep: 14d, archive: true}
+  - {name: rest, keep: 4d}
+rollups: 13mo
+max_size: 300MB
+"""
+_SEARCHES = (
+    '{ resource.service.name = "cart" && duration > 100ms }',
+    "{ status = error } | count() > 1",
+    '{ span.http.route =~ "/api/cart/.*" } >> { span.db.system.name = "redis" }',
+    '{ span.user.id = "u-00000007" }',
+)
 
 
 @dataclass
 class Soak:
-    """One run."""
+    """One run: `rate` spans a second; None is half of what is measured in `measured_for` seconds before."""
 
     seconds: float
-    rate: int
+    rate: float | None = None
+    measured_for: float = 20.0
+    stock: int = 40_000
     errors: list[str] = field(default_factory=list)
     written: int = 0
     asked: int = 0
-    deleted: int = 0
+    swept: int = 0
     slowest: float = 0.0
+    reached: float = 0.0
     memory: list[int] = field(default_factory=list)
 
     def run(self, folder: Path) -> None:
-        """Soak a store in this folder."""
-        self._until = time.monotonic() + self.seconds
-        self._store = DuckDBStore(folder, memory_limit="500MB")
-        queue = WriteQueue(self._store)
-        trace_ids: list[str] = []
-        asking = threading.Thread(target=self._guarded, args=(self._ask, trace_ids))
-        asking.start()
-        self._guarded(self._write, queue, trace_ids)
-        asking.join()
-        queue.close()
-        self._guarded(self._check)
-        self._store.close()
+        """Soak a backend in this folder."""
+        requests = Requests(self.stock, 500)
+        if self.rate is None:
+            self.rate = self._measured(folder / "measured", requests) / 2
+        soaked = folder / "soaked"
+        soaked.mkdir(parents=True)
+        policy = soaked / "retention.yaml"
+        policy.write_text(_POLICY)
+        server = Server(soaked, retention_file=policy, retention_interval=max(1.0, self.seconds / 40))
+        try:
+            self._use(server, requests)
+            self._check(server)
+        finally:
+            status = server.stop()
+        if status or "rror" in server.log.read_text():
+            self.errors.append(f"exit status {status}: {server.log.read_text()[-1_000:]}")
 
     def growth(self) -> float:
-        """By which share memory grew after the first third of the time."""
-        early = self.memory[len(self.memory) // 3]
-        return max(self.memory[-max(1, len(self.memory) // 10) :]) / early - 1
+        """By which share memory grew from the second third of the time to the last.
 
-    def _guarded(self, work: Any, *arguments: Any) -> None:
+        In the first third DuckDB's cache, the allocator and the days' files that are open at once reach their size.
+        """
+        third = len(self.memory) // 3
+        return median(self.memory[2 * third :]) / median(self.memory[third : 2 * third]) - 1
+
+    def _measured(self, folder: Path, requests: Requests) -> float:
+        folder.mkdir()
+        server = Server(folder)
         try:
-            work(*arguments)
+            traffic = Traffic(server, requests, self.measured_for, None, days=0.2, end=time.time_ns())
+            return traffic.run(_SENDERS)
+        finally:
+            server.stop()
+
+    def _use(self, server: Server, requests: Requests) -> None:
+        traffic = Traffic(server, requests, self.seconds, self.rate, days=_DAYS, end=time.time_ns())
+        done = threading.Event()
+        others = [threading.Thread(target=self._watch, args=(server, done))]
+        others.append(threading.Thread(target=self._ask, args=(server, traffic, done)))
+        for thread in others:
+            thread.start()
+        try:
+            self.reached = traffic.run(_SENDERS)
+        finally:
+            done.set()
+            for thread in others:
+                thread.join()
+        self.written, self.slowest = traffic.spans, traffic.slowest
+        self.errors += traffic.errors
+
+    def _watch(self, server: Server, done: threading.Event) -> None:
+        while not done.wait(min(1.0, self.seconds / 30)):
+            self.memory.append(server.resident())
+
+    def _ask(self, server: Server, traffic: Traffic, done: threading.Event) -> None:
+        window = f"start={time.time_ns() - (_DAYS + 1) * 86_400 * SECOND}&end={time.time_ns() + 60 * SECOND}"
+        turn = 0
+        try:
+            while not done.wait(0.2):
+                if traffic.recent:
+                    server.ask(f"/api/v1/traces/{traffic.recent[-1]}")
+                query = urllib.parse.quote(_SEARCHES[turn % len(_SEARCHES)])
+                server.ask(f"/api/v1/search?q={query}&{window}")
+                server.ask(f"/api/v1/rates?{window}")
+                server.ask(f"/api/v1/dependencies?{window}")
+                server.ask("/api/v1/stats")
+                turn += 1
+                self.asked += 5
         except Exception as error:
-            self.errors.append(repr(error))
+            self.errors.append(f"asking, turn {turn}: {error!r}")
 
-    def _write(self, queue: WriteQueue, trace_ids: list[str]) -> None:
-        began = time.monotonic()
-        for batch in batches(int(self.seconds * self.rate), _ROWS, days=_DAYS):
-            if time.monotonic() > self._until:
-                return
-            time.sleep(max(0.0, began + self.written / self.rate - time.monotonic()))
-            sent = time.monotonic()
-            queue.submit(batch).result(60)
-            self.slowest = max(self.slowest, time.monotonic() - sent)
-            self.written += batch.num_rows
-            first = batch.slice(0, 1).to_pylist()[0]
-            trace_ids[:] = [*trace_ids[-20:], f"{first['trace_high']:016x}{first['trace_low']:016x}"]
-            self.memory.append(_resident())
-            for day in sorted(self._store.days())[:-_KEPT]:
-                self._store.delete_day(day)
-                self.deleted += 1
-
-    def _ask(self, trace_ids: list[str]) -> None:
-        window = (DAY_START, DAY_START + _DAYS * DAY)
-        query = parse('{ resource.service.name = "cart" && duration > 100ms }')
-        while time.monotonic() < self._until:
-            if trace_ids and not self._store.trace(trace_ids[-1]):
-                self.errors.append(f"trace {trace_ids[-1]} is not there")
-            self._store.search(query, *window)
-            self._store.rates(*window)
-            self._store.dependencies(*window, peers=True)
-            self._store.statistics()
-            self.asked += 5
-            time.sleep(0.05)
-
-    def _check(self) -> None:
-        counted = sum(rate.spans for rate in self._store.rates(0, 1 << 62))
+    def _check(self, server: Server) -> None:
+        window = f"start={time.time_ns() - (_DAYS + 2) * 86_400 * SECOND}&end={time.time_ns() + 3_600 * SECOND}"
+        counted, cursor = 0, ""
+        while True:
+            page = server.ask(f"/api/v1/rates?{window}&limit=1000{cursor}")
+            counted += sum(rate["spans"] for rate in page["rates"])
+            if not page.get("cursor"):
+                break
+            cursor = f"&cursor={urllib.parse.quote(page['cursor'])}"
         if counted != self.written:
             self.errors.append(f"{self.written} spans were acknowledged, {counted} are counted")
-
-
-def _resident() -> int:
-    pages = Path("/proc/self/statm")
-    return int(pages.read_text().split()[1]) * 4096 if pages.exists() else 1
+        for line in server.ask("/metrics").splitlines():
+            if line.startswith("kai_tracing_backend_swept_spans_total{"):
+                self.swept = int(float(line.split()[-1]))
 
 
 def main() -> None:
     """Soak, print what happened, and fail where something went wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backend.soak", description=__doc__)
     parser.add_argument("seconds", type=float, nargs="?", default=600)
-    parser.add_argument("--rate", type=int, default=10_000, help="spans a second: half of what one core takes")
+    parser.add_argument("--rate", type=float, help="spans a second; by default half of what this machine takes")
+    parser.add_argument("--folder", type=Path, help="an empty folder for the store; by default it is gone afterwards")
     arguments = parser.parse_args()
     soak = Soak(arguments.seconds, arguments.rate)
-    with tempfile.TemporaryDirectory() as folder:
-        soak.run(Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        soak.run(arguments.folder or Path(temporary))
     print(
-        f"{soak.written:,} spans written, {soak.asked:,} questions, {soak.deleted} days deleted, "
-        f"slowest commit {soak.slowest:.2f} s, memory {soak.memory[-1] >> 20} MiB ({soak.growth():+.0%}), "
+        f"{soak.written:,} spans written, {soak.reached:,.0f} a second of {soak.rate:,.0f} asked, "
+        f"{soak.swept:,} swept, {soak.asked:,} questions, slowest request {soak.slowest:.2f} s, "
+        f"memory {soak.memory[-1] >> 20} MiB, at most {max(soak.memory) >> 20} ({soak.growth():+.0%}), "
         f"{len(soak.errors)} errors"
     )
     if soak.errors:

@@ -1,0 +1,205 @@
+"""A trace backend in a process of its own, and senders that keep it busy over OTLP/HTTP.
+
+Requests are encoded once. Each turn sends all of them with other trace ids and later times, which costs next to
+nothing: the senders leave the processor to the server.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kai_tracing_backend.columns import to_span
+from kai_tracing_backend.formats.otlp import traces_message
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from benchmarks.backend.spans import batches
+
+__all__ = ["SECOND", "Requests", "Server", "Traffic"]
+
+SECOND = 1_000_000_000
+_UNUSED = (
+    *("otlp_grpc_port", "zipkin_port", "jaeger_http_port", "jaeger_compact_port", "jaeger_binary_port"),
+    "sampling_port",
+)
+
+
+class Server:
+    """`kai-tracing serve` in a folder, with these settings."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.api, self.otlp = _free_ports(2)
+        used = {"data": folder / "data", "api_port": self.api, "otlp_http_port": self.otlp}
+        variables = {**dict.fromkeys(_UNUSED, 0), **used, **settings}
+        environment = {f"TRACING_BACKEND_{name.upper()}": str(value) for name, value in variables.items()}
+        self.log = folder / "log"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("kai-tracing")), "serve"],
+                cwd=folder,
+                env={**os.environ, **environment},
+                stdout=log,
+                stderr=log,
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + 60
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise RuntimeError(f"the backend did not start: {self.log.read_text()[-500:]}")
+            time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            self.ask("/readyz")
+        except OSError:
+            return False
+        return True
+
+    def ask(self, path: str) -> Any:
+        """What the API answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.api}{path}", timeout=120) as answer:
+            body = answer.read()
+        return json.loads(body) if answer.headers.get_content_type() == "application/json" else body.decode()
+
+    def send(self, body: bytes) -> int:
+        """Send spans. Returns how many seconds the backend asks to wait before they come again; 0 is stored."""
+        headers = {"Content-Type": "application/x-protobuf"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.otlp}/v1/traces", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=120):
+                return 0
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code in (429, 503):
+                    return int(error.headers.get("Retry-After", "1"))
+            raise
+
+    def resident(self) -> int:
+        """Bytes of its memory."""
+        pages = Path(f"/proc/{self._process.pid}/statm")
+        return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 1
+
+    def stop(self) -> int:
+        """End it as an operator does. Returns its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(120)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Requests:
+    """A stock of requests of about `rows` spans each; `turn` makes them other traces."""
+
+    def __init__(self, spans: int, rows: int) -> None:
+        self._stock: list[tuple[bytes, int]] = []
+        self._first: dict[bytes, int] = {}  # the request that a trace begins in
+        for number, batch in enumerate(batches(spans, rows, days=spans / 10e6, start=0)):
+            found = [to_span(row) for row in batch.to_pylist()]
+            for span in found:
+                self._first.setdefault(bytes.fromhex(span.trace_id), number)
+            self._stock.append((traces_message(found).SerializeToString(), len(found)))
+        self.spans = sum(count for _, count in self._stock)
+
+    def turn(self, number: int, start: int, length: float) -> Iterator[tuple[bytes, int, str]]:
+        """Every request with its number of spans and one of its trace ids: other traces each turn.
+
+        Traces begin from `start` on, evenly over `length` nanoseconds.
+        """
+        step = length / len(self._stock)
+        for body, count in self._stock:
+            request = ExportTraceServiceRequest.FromString(body)
+            for of_resource in request.resource_spans:
+                for of_scope in of_resource.scope_spans:
+                    for span in of_scope.spans:
+                        shift = start + int(self._first[span.trace_id] * step)
+                        span.trace_id = trace_id = _changed(span.trace_id, number)
+                        span.start_time_unix_nano += shift
+                        span.end_time_unix_nano += shift
+            yield request.SerializeToString(), count, trace_id.hex()
+
+
+def _changed(trace_id: bytes, number: int) -> bytes:
+    return (int.from_bytes(trace_id, "big") ^ (number * 0x9E3779B97F4A7C15)).to_bytes(16, "big")
+
+
+class Traffic:
+    """Several senders at once, each with the next request when its last one was answered; `rate` None is all they can.
+
+    `days` is how much time passes in the spans' own times in `seconds`, up to the moment `end`.
+    """
+
+    def __init__(
+        self, server: Server, requests: Requests, seconds: float, rate: float | None, *, days: float, end: int
+    ) -> None:
+        self.spans = 0
+        self.slowest = 0.0
+        self.refused = 0
+        self.recent: list[str] = []
+        self.errors: list[str] = []
+        self._server, self._seconds, self._rate = server, seconds, rate
+        self._began = time.monotonic()
+        self._until = self._began + seconds
+        self._lock = threading.Lock()
+        self._bodies = self._endless(requests, days, end)
+
+    def run(self, senders: int) -> float:
+        """Send until the time is over. Returns how many spans a second were acknowledged."""
+        threads = [threading.Thread(target=self._work) for _ in range(senders)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return self.spans / (time.monotonic() - self._began)
+
+    def _endless(self, requests: Requests, days: float, end: int) -> Iterator[tuple[bytes, int, str]]:
+        """Requests as they are due, their spans' times going on from turn to turn."""
+        whole = days * 86_400 * SECOND
+        length = whole * min(1.0, requests.spans / (self._seconds * (self._rate or requests.spans)))
+        due = 0
+        for turn in itertools.count():
+            for made in requests.turn(turn, end - int(max(length, whole - turn * length)), length):
+                if self._rate:
+                    time.sleep(max(0.0, self._began + due / self._rate - time.monotonic()))
+                due += made[1]
+                yield made
+
+    def _work(self) -> None:
+        try:
+            while time.monotonic() < self._until:
+                with self._lock:
+                    body, count, trace_id = next(self._bodies)
+                self._send(body)
+                with self._lock:
+                    self.spans += count
+                    self.recent = [*self.recent[-20:], trace_id]
+        except Exception as error:
+            self.errors.append(f"sender: {error!r}")
+            raise
+
+    def _send(self, body: bytes) -> None:
+        began = time.monotonic()
+        while wait := self._server.send(body):
+            self.refused += 1
+            time.sleep(min(wait, 5))
+        self.slowest = max(self.slowest, time.monotonic() - began)
