@@ -122,21 +122,22 @@ class Requests:
         self.spans = sum(count for _, count in self._stock)
 
     def turn(self, number: int, start: int, length: float) -> Iterator[tuple[bytes, int, str]]:
-        """Every request with its number of spans and one of its trace ids: other traces each turn.
+        """Every request with its number of spans and the id of a trace that failed, or "": other traces each turn.
 
         Traces begin from `start` on, evenly over `length` nanoseconds.
         """
         step = length / len(self._stock)
         for body, count in self._stock:
-            request = ExportTraceServiceRequest.FromString(body)
+            request, failed = ExportTraceServiceRequest.FromString(body), ""
             for of_resource in request.resource_spans:
                 for of_scope in of_resource.scope_spans:
                     for span in of_scope.spans:
                         shift = start + int(self._first[span.trace_id] * step)
-                        span.trace_id = trace_id = _changed(span.trace_id, number)
+                        span.trace_id = _changed(span.trace_id, number)
                         span.start_time_unix_nano += shift
                         span.end_time_unix_nano += shift
-            yield request.SerializeToString(), count, trace_id.hex()
+                        failed = failed or (span.trace_id.hex() if span.status.code == 2 else "")
+            yield request.SerializeToString(), count, failed
 
 
 def _changed(trace_id: bytes, number: int) -> bytes:
@@ -155,7 +156,7 @@ class Traffic:
         self.spans = 0
         self.slowest = 0.0
         self.refused = 0
-        self.recent: list[str] = []
+        self.failed = ""  # the last trace that did
         self.errors: list[str] = []
         self._server, self._seconds, self._rate = server, seconds, rate
         self._began = time.monotonic()
@@ -188,11 +189,11 @@ class Traffic:
         try:
             while time.monotonic() < self._until:
                 with self._lock:
-                    body, count, trace_id = next(self._bodies)
+                    body, count, failed = next(self._bodies)
                 self._send(body)
                 with self._lock:
                     self.spans += count
-                    self.recent = [*self.recent[-20:], trace_id]
+                    self.failed = failed or self.failed
         except Exception as error:
             self.errors.append(f"sender: {error!r}")
             raise

@@ -116,8 +116,8 @@ class Soak:
         turn = 0
         try:
             while not done.wait(0.2):
-                if traffic.recent:
-                    server.ask(f"/api/v1/traces/{traffic.recent[-1]}")
+                if traffic.failed:  # what failed is kept
+                    server.ask(f"/api/v1/traces/{traffic.failed}")
                 query = urllib.parse.quote(_SEARCHES[turn % len(_SEARCHES)])
                 server.ask(f"/api/v1/search?q={query}&{window}")
                 server.ask(f"/api/v1/rates?{window}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,36 @@ class Files:
             finally:
                 self._attach(file.path, file.name)
         return True
+
+    def revive(self) -> None:
+        """Attach again what DuckDB has given up since a checkpoint of it failed: all that was committed is in its log.
+
+        Raises:
+            StoreError: one cannot be attached now; the next call tries it again.
+        """
+        if self._given_up(HISTORY):
+            with self._changed:
+                self._attach_again(HISTORY, self.folder / "history.duckdb")
+        for file in list(self.days.values()):
+            if self._given_up(file.name):
+                with self._changed:
+                    self._changed.wait_for(lambda file=file: file.readers == 0)  # type: ignore[misc]  # they fail soon
+                    if self.days.get(file.day) is file:
+                        self._attach_again(file.name, file.path)
+
+    def _attach_again(self, name: str, path: Path) -> None:
+        if self._given_up(name):  # still, now that nobody else does this
+            with suppress(duckdb.Error):  # it is detached then, too, and the checkpoint failed once more
+                self._connection.execute(f'DETACH "{name}"')
+            self._attach(path, name)
+
+    def _given_up(self, name: str) -> bool:
+        try:
+            with self.cursor(name) as cursor:
+                cursor.execute("SELECT version FROM meta")
+        except duckdb.Error:
+            return True
+        return False
 
     def reopen(self) -> None:
         """Start again from what is on the disk: DuckDB refuses all work after a write that failed half-way."""

@@ -58,6 +58,8 @@ class Reading:
         try:
             yield
         except duckdb.Error as error:
+            if isinstance(error, (duckdb.IOException, duckdb.TransactionException, duckdb.CatalogException)):
+                self.files.revive()
             raise reported(error) from error
 
 
