@@ -13,9 +13,12 @@ from typing import Any
 import grpc
 import pytest
 from kai_tracing_backend.app import Backend
+from kai_tracing_backend.columns import SHARED
 from kai_tracing_backend.model import Scope, SpanEvent, SpanLink, StoredSpan
-from py_zipkin.encoding._types import Encoding
+from py_zipkin.encoding._types import Encoding, Kind
+from py_zipkin.logging_helper import ZipkinBatchSender
 from py_zipkin.transport import BaseTransportHandler
+from py_zipkin.util import ZipkinAttrs, generate_random_64bit_string, generate_random_128bit_string
 from py_zipkin.zipkin import zipkin_client_span, zipkin_span
 
 from kai_tracing_core import SpanKind, SpanStatusCode
@@ -223,8 +226,8 @@ OWN_SPANS = {"opentelemetry": of_otlp, "jaeger": of_jaeger, "zipkin": of_zipkin}
 
 
 @pytest.mark.parametrize("encoding", [Encoding.V2_JSON, Encoding.V2_PROTO3])
-def test_py_zipkin(backend: Backend, encoding: Encoding) -> None:
-    """A traced function, in both encodings that py-zipkin has."""
+def test_py_zipkin(backend: Backend, encoding: Encoding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every field that py-zipkin holds of its spans, in both encodings that it has."""
     answers: list[int] = []
 
     class Transport(BaseTransportHandler):  # type: ignore[misc]  # py-zipkin has no types
@@ -236,47 +239,130 @@ def test_py_zipkin(backend: Backend, encoding: Encoding) -> None:
             kind = JSON if encoding == Encoding.V2_JSON else PROTOBUF
             answers.append(ask(backend.settings.zipkin_port, "/api/v2/spans", body, kind).status)
 
-    options = {"transport_handler": Transport(), "encoding": encoding, "sample_rate": 100.0, "port": 80}
-    with zipkin_span("front", "root", use_128bit_trace_id=True, **options) as root:
-        with zipkin_client_span("front", "call", binary_annotations={"n": "1"}) as child:
-            child.add_annotation("sent")
-        ids = root.zipkin_attrs
+    sent: list[Any] = []
+    send = ZipkinBatchSender.add_span
+    monkeypatch.setattr(ZipkinBatchSender, "add_span", lambda sender, span: (sent.append(span), send(sender, span)))
+    caller = ZipkinAttrs(generate_random_128bit_string(), generate_random_64bit_string(), "", "0", True)
+    options = {"transport_handler": Transport(), "encoding": encoding, "sample_rate": 100.0}
+    with zipkin_span("front", "root", zipkin_attrs=caller, host="10.0.0.1", port=80, kind=Kind.SERVER, **options):
+        with zipkin_client_span("front", "call", binary_annotations={"n": "1", "text": "ä"}) as child:
+            child.add_annotation("sent", 1_700_000_000.25)
+            child.add_sa_binary_annotation(5432, "db", "2001:db8::1")
+        with zipkin_span("front", "local", binary_annotations={"error": "why"}):
+            pass
     assert answers == [202]
-    spans = {span.name: span for span in found(backend, ids.trace_id, 2)}
-    assert (spans["root"].span_id, spans["call"].parent_id) == (ids.span_id, ids.span_id)
-    assert (spans["call"].kind, spans["call"].attributes["n"]) == (3, "1")
-    assert [event.name for event in spans["call"].events] == ["sent"]
+    stored = found(backend, caller.trace_id, 3)
+    assert sorted(stored, key=by_name) == sorted(map(of_py_zipkin, sent), key=by_name)
+
+
+def of_py_zipkin(span: Any) -> StoredSpan:
+    """A span of py-zipkin as it should be stored; it cuts times to microseconds."""
+    attributes: dict[str, Any] = dict(span.tags)
+    for side, one in (("local", span.local_endpoint), ("peer", span.remote_endpoint)):
+        if one is not None and (address := one.ipv4 or one.ipv6):
+            attributes[f"network.{side}.address"] = address
+        if one is not None and one.port:
+            attributes[f"network.{side}.port"] = one.port
+    if span.remote_endpoint is not None:
+        attributes["peer.service"] = span.remote_endpoint.service_name
+    return StoredSpan(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_id or None,
+        name=span.name,
+        service=span.local_endpoint.service_name,
+        start_time=int(span.timestamp * 1_000_000) * 1_000,
+        duration=int(span.duration * 1_000_000) * 1_000,
+        kind={"SERVER": 2, "CLIENT": 3}.get(span.kind.value, 0),
+        status=2 if "error" in span.tags else 0,
+        status_message=span.tags.get("error", ""),
+        flags=SHARED if span.shared else 0,
+        attributes=attributes,
+        events=[SpanEvent(int(at * 1_000_000) * 1_000, name) for name, at in span.annotations.items()],
+        links=[],
+        resource={"service.name": span.local_endpoint.service_name},
+    )
 
 
 JAEGER_CLIENT = """
 import json, sys, time
 from jaeger_client import Config
+from opentracing import child_of, follows_from
 
 agent = {"reporting_host": "127.0.0.1", "reporting_port": int(sys.argv[1])}
-config = {"sampler": {"type": "const", "param": 1}, "local_agent": agent, "logging": False}
+config = {
+    "sampler": {"type": "const", "param": 1},
+    "local_agent": agent,
+    "logging": False,
+    "generate_128bit_trace_id": True,
+    "tags": {"version": "1.2"},
+}
 tracer = Config(config, service_name="old").new_tracer()
 with tracer.start_span("root", tags={"span.kind": "server"}) as root:
-    with tracer.start_span("child", child_of=root, tags={"n": 1, "yes": True, "error": True}) as child:
+    references = [child_of(root.context), follows_from(root.context)]
+    tags = {"span.kind": "client", "n": -1, "share": 0.5, "yes": True, "text": "ä", "error": True}
+    with tracer.start_span("child", references=references, tags=tags) as child:
         child.log_kv({"event": "done", "n": 2})
+        child.log_kv({"message": "bare"}, timestamp=1_700_000_000.25)
 closed = tracer.close()
 while not closed.done():
     time.sleep(0.01)
-print(json.dumps([root.trace_id, root.span_id, child.span_id, int(child.start_time * 1_000_000)]))
+
+
+def values(tags):
+    return {tag.key: (tag.vStr, tag.vDouble, tag.vBool, tag.vLong)[tag.vType] for tag in tags}
+
+
+def described(span):
+    return {
+        "trace_id": f"{span.trace_id:032x}",
+        "span_id": f"{span.span_id:016x}",
+        "parent_id": f"{span.parent_id:016x}" if span.parent_id else None,
+        "name": span.operation_name,
+        "start": int(span.start_time * 1_000_000),
+        "duration": int((span.end_time - span.start_time) * 1_000_000),
+        "flags": span.context.flags,
+        "tags": values(span.tags),
+        "logs": [(log.timestamp, values(log.fields)) for log in span.logs],
+        "process": tracer.tags,
+    }
+
+
+print(json.dumps([described(child), described(root)]))
 """
 
 
 def test_jaeger_client(backend: Backend) -> None:
-    """Its tracer and its UDP reporter: ids, parent, kind, tags by their types, logs, the error, the process.
+    """Every field that jaeger-client holds of its spans, by its UDP reporter.
 
     In a process of its own, since it leaves sockets and threads behind.
     """
     command = [sys.executable, "-c", JAEGER_CLIENT, str(backend.settings.jaeger_compact_port)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    trace_id, root, child, start = json.loads(done.stdout)
-    first, second = found(backend, f"{trace_id:032x}", 2)
-    assert (first.name, first.service, first.kind) == ("root", "old", 2)
-    assert (second.span_id, second.parent_id) == (f"{child:016x}", f"{root:016x}")
-    assert second.start_time == start * 1_000
-    assert (second.status, second.attributes) == (2, {"n": 1, "yes": True})
-    assert [(event.name, event.attributes) for event in second.events] == [("done", {"n": 2})]
-    assert "hostname" in second.resource
+    child, root = json.loads(done.stdout)
+    stored = sorted(found(backend, root["trace_id"], 2), key=by_name)
+    link = SpanLink(root["trace_id"], root["span_id"], attributes={"opentracing.ref_type": "follows_from"})
+    assert stored == [replace(of_jaeger_client(child), links=[link]), of_jaeger_client(root)]
+
+
+def of_jaeger_client(said: dict[str, Any]) -> StoredSpan:
+    """A span of jaeger-client as it should be stored: some of its tags are the kind, the status and names of events."""
+    tags = dict(said["tags"])
+    failed = tags.pop("error", False)
+    events = [SpanEvent(at * 1_000, fields.pop("event", ""), fields) for at, fields in said["logs"]]
+    return StoredSpan(
+        trace_id=said["trace_id"],
+        span_id=said["span_id"],
+        parent_id=said["parent_id"],
+        name=said["name"],
+        service="old",
+        start_time=said["start"] * 1_000,
+        duration=said["duration"] * 1_000,
+        kind={"server": 2, "client": 3}[tags.pop("span.kind")],
+        status=2 if failed else 0,
+        flags=said["flags"],
+        attributes=tags,
+        events=events,
+        links=[],
+        resource={"service.name": "old", **said["process"]},
+    )
