@@ -15,6 +15,7 @@ from kai_tracing_backend.access.binding import check_address, is_local
 from kai_tracing_backend.access.cors import CorsMiddleware, Origins
 from kai_tracing_backend.access.gate import Gate
 from kai_tracing_backend.access.guard import Guard
+from kai_tracing_backend.access.issuing import Issuer
 from kai_tracing_backend.access.middleware import (
     AccessMiddleware,
     Policy,
@@ -66,9 +67,17 @@ class Backend:
     def __init__(self, settings: BackendSettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        guard = Guard(TokenFile(settings.token_file), settings.used_file, self._count_denied)
+        file = TokenFile(settings.token_file)
+        guard = Guard(file, settings.used_file, self._count_denied)
+        self._issuer = Issuer(file, guard)
         self._tls = Tls.of(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-        check_address(settings.host, guard, insecure=settings.insecure, encrypted=self._tls is not None)
+        check_address(
+            settings.host,
+            guard,
+            insecure=settings.insecure,
+            encrypted=self._tls is not None,
+            udp_tenant=settings.udp_tenant,
+        )
         self.strategies = create_strategies(settings.sampling_strategies, settings.sampling_target)
         stages = Pipelines(self._folder, self.metrics, load_tail(settings.tail_sampling), self.strategies)
         self.tenants = Tenants(self._open_store, settings.queue_bytes, metrics=self.metrics, build=stages.build)
@@ -92,7 +101,7 @@ class Backend:
         intake, origins = Intake(), Origins(self.settings.cors_origins)
         if port := self._port("api_port"):
             api = api_app()
-            api.state.keeper = self.keeper
+            api.state.keeper, api.state.issuer = self.keeper, self._issuer
             yield self._http(port, self._limited(api), api_policy)
         if port := self._port("otlp_http_port"):
             yield self._http(port, otlp_app(intake), receiver_policy, port.name, otlp_refusal, origins)
@@ -106,7 +115,7 @@ class Backend:
             yield self._http(port, app, receiver_policy, port.name)
         for name, compact in (("jaeger_compact_port", True), ("jaeger_binary_port", False)):
             if port := self._port(name):
-                yield JaegerUdpListener(port, intake, self._gate, compact=compact)
+                yield JaegerUdpListener(port, intake, self._gate, compact=compact, tenant=self.settings.udp_tenant)
         if port := self._port("sampling_port"):
             yield self._http(port, sampling_app(self.strategies), receiver_policy)
 

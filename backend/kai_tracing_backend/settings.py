@@ -28,6 +28,14 @@ def _memory(value: str) -> str:
     return value
 
 
+def _tenant(value: str | None) -> str | None:
+    from kai_tracing_backend.tenants import TENANT_NAME  # with what stores spans, which takes long
+
+    if value is not None and re.fullmatch(TENANT_NAME, value) is None:
+        raise ValueError(f"{value!r} is no tenant's name: 1 to 63 of a-z, 0-9, - and _")
+    return value
+
+
 class BackendSettings(Section):
     """What `kai-tracing serve` starts with. Making one reads all sources; keywords go before them.
 
@@ -48,7 +56,7 @@ class BackendSettings(Section):
     otlp_grpc_port: int = setting(
         default=4317, ge=0, le=65_535, title="OTLP/gRPC", description="port of OTLP over gRPC"
     )
-    zipkin_port: int = setting(default=9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin v2")
+    zipkin_port: int = setting(default=9411, ge=0, le=65_535, title="Zipkin", description="port of Zipkin, v1 and v2")
     jaeger_http_port: int = setting(
         default=14268, ge=0, le=65_535, title="Jaeger/HTTP", description="port of Jaeger's collector"
     )
@@ -73,6 +81,12 @@ class BackendSettings(Section):
 
     access_file: Path | None = setting(
         default=None, description="file of the tokens; `tokens.json` in the folder of the spans unless set"
+    )
+    udp_tenant: str | None = setting(
+        default=None,
+        check=_tenant,
+        description="whose the spans of packets over UDP are, which have no room for a token; unless set, packets are "
+        "refused where there are tokens",
     )
     insecure: bool = setting(
         default=False, description="whether other machines may do everything while there is no token"

@@ -161,6 +161,32 @@ def test_packets_are_not_taken_where_tokens_are_wanted(backend: Backend) -> None
     assert backend.tenants.get().store.trace(f"{77:032x}") == []
 
 
+def test_packets_are_a_named_tenant_s_where_that_is_said(tmp_path: Path) -> None:
+    """Others' tokens change nothing of it; other machines are let in so only where that is wished."""
+    TokenFile(tmp_path / "data" / "tokens.json").create("x", {Scope.QUERY})
+    with running(tmp_path, udp_tenant="agents") as backend:
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            sender.sendto(
+                packet_of(batch(span(trace=77)), compact=True), ("127.0.0.1", backend.settings.jaeger_compact_port)
+            )
+        deadline = time.monotonic() + 60
+        while not backend.tenants.get("agents").store.trace(f"{77:032x}"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert backend.tenants.get().store.trace(f"{77:032x}") == []
+    with pytest.raises(ConfigurationError, match="--udp-tenant"):
+        asyncio.run(_make(settings_in(tmp_path, host="0.0.0.0", udp_tenant="agents")))
+
+
+def test_the_start_says_that_packets_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With the setting to change, for each of the agent's ports."""
+    TokenFile(tmp_path / "data" / "tokens.json").create("x", {Scope.QUERY})
+    with running(tmp_path):
+        pass
+    said = [line for line in caplog.messages if "TRACING_BACKEND_UDP_TENANT" in line]
+    assert [line.partition(":")[0] for line in said] == ["Jaeger/UDP compact", "Jaeger/UDP binary"]
+
+
 def test_a_token_made_meanwhile_is_known_and_a_revoked_one_refused(backend: Backend, tokens: dict[str, str]) -> None:
     """Without a restart, soon."""
     file = TokenFile(backend.settings.token_file)

@@ -29,7 +29,7 @@ def is_local(host: str) -> bool:
         return False
 
 
-def check_address(host: str, guard: Guard, *, insecure: bool, encrypted: bool) -> None:
+def check_address(host: str, guard: Guard, *, insecure: bool, encrypted: bool, udp_tenant: str | None = None) -> None:
     """Refuse to let other machines in where nobody needs a token, unless that is wished (`insecure`).
 
     Raises:
@@ -37,6 +37,12 @@ def check_address(host: str, guard: Guard, *, insecure: bool, encrypted: bool) -
     """
     if is_local(host):
         return
+    if udp_tenant is not None and not insecure:
+        raise ConfigurationError(
+            f"TRACING_BACKEND_UDP_TENANT (--udp-tenant) {udp_tenant} lets whoever reaches {host} send spans without a "
+            "token. Leave it out, or listen on 127.0.0.1. Where that is wanted, say so with "
+            "TRACING_BACKEND_INSECURE=true (--insecure)."
+        )
     if guard.is_open() and not insecure:
         raise ConfigurationError(
             f"TRACING_BACKEND_HOST (--host) {host} lets other machines in, and there is no token that they would "

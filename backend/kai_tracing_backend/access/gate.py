@@ -58,13 +58,15 @@ class Gate:
         with self._guard.counting():
             grant.check_size(total)
 
-    def enter(self, authorization: str | None, scope: Scope, body: bytes) -> Tenant:
-        """The tenant of a request whose body is there already.
+    def refuses_packets(self, tenant: str | None) -> bool:
+        """Whether packets for `tenant` get in nowhere, as it is now."""
+        return tenant is None and not self._guard.is_open()
+
+    def enter_packet(self, tenant: str | None) -> Tenant:
+        """The tenant of packets, which have no room for a token: `tenant`, or the default one while nobody needs any.
 
         Raises:
-            DeniedError: it is refused.
+            DeniedError: they are refused.
             StoreError: the tenant's store cannot be opened.
         """
-        grant = self.admit(authorization, scope)
-        self.receive(grant, len(body), len(body))
-        return self.tenants.get(grant.tenant)
+        return self.tenants.get(tenant or self.admit(None, Scope.INGEST).tenant)

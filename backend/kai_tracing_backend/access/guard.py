@@ -157,7 +157,8 @@ class Guard:
 
     def is_open(self) -> bool:
         """Whether nothing is asked for, at this moment."""
-        self._look()
+        if time.monotonic() - self._looked >= self._look_again:
+            self.look()
         return self._open
 
     def _known_as(self, text: str) -> tuple[Grant, Token]:
@@ -169,12 +170,13 @@ class Guard:
             raise _unauthorized(f"it expired on {token.expires:%Y-%m-%d}", "invalid_token")
         return grant, token
 
-    def _look(self) -> None:
-        """Read the file again if it has changed, which is looked for once a second."""
-        now = time.monotonic()
-        if now - self._looked < self._look_again:
-            return
-        self._looked = now
+    def last_use(self, number: str) -> str | None:
+        """The day (UTC, `YYYY-MM-DD`) that the token of this id was used on last."""
+        return self._used.get(number)
+
+    def look(self) -> None:
+        """Read the file again if it has changed; it is looked for every second anyway, when somebody asks."""
+        self._looked = time.monotonic()
         stamp = _stamp(self._file.path)
         if stamp != self._known.stamp:
             try:

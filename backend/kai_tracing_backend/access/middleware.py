@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -41,11 +42,12 @@ _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _READING_POSTS = frozenset(("/api/v1/query/validate",))
 """Questions that are too long for an address."""
 _OF_SENDERS = "/api/v1/sampling/"
+_OF_ADMINS = re.compile(r"/api/v1/tokens(/.*)?")
 _PUBLIC = frozenset(("/healthz", "/readyz"))
 
 
 def api_policy(method: str, path: str) -> Scope | None:
-    """Of the API's port: to read needs `query`, to change anything `admin`; to ask for its health, nothing.
+    """Of the API's port: to read needs `query`, to change anything and to see tokens `admin`; for its health, nothing.
 
     What senders tell one another of their sampling needs `ingest`.
 
@@ -55,7 +57,7 @@ def api_policy(method: str, path: str) -> Scope | None:
         return Scope.METRICS
     if path.startswith(_OF_SENDERS):
         return Scope.INGEST
-    if method not in _READING and path not in _READING_POSTS:
+    if (method not in _READING and path not in _READING_POSTS) or _OF_ADMINS.fullmatch(path):
         return Scope.ADMIN
     return None if path in _PUBLIC else Scope.QUERY
 

@@ -24,7 +24,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveFloat,
 
 from kai_tracing_backend.tenants import DEFAULT_TENANT, TENANT_NAME
 
-__all__ = ["Limits", "Scope", "Token", "TokenFile", "TokenFileError", "identifier"]
+__all__ = [
+    "Limits",
+    "Scope",
+    "Token",
+    "TokenFile",
+    "TokenFileError",
+    "TokenNameError",
+    "UnknownTokenError",
+    "identifier",
+]
 
 _TEXT = re.compile(r"kt_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _VERSION = 1
@@ -32,6 +41,14 @@ _VERSION = 1
 
 class TokenFileError(Exception):
     """The file of tokens cannot be read or written, or what is asked of it cannot be; the message says why."""
+
+
+class TokenNameError(TokenFileError):
+    """The tenant has a token of this name."""
+
+
+class UnknownTokenError(TokenFileError):
+    """There is no such token."""
 
 
 class Scope(str, Enum):
@@ -145,7 +162,7 @@ class TokenFile:
         with self._changing():
             tokens = self.read()
             if any((token.name, token.tenant) == (name, tenant) for token in tokens):
-                raise TokenFileError(f"there is a token {name!r} already: revoke it, or call this one otherwise")
+                raise TokenNameError(f"there is a token {name!r} already: revoke it, or call this one otherwise")
             taken = {token.id for token in tokens}
             number = next(made for made in iter(lambda: secrets.token_hex(4), None) if made not in taken)
             text = f"kt_{number}_{secrets.token_urlsafe(32)}"
@@ -173,7 +190,7 @@ class TokenFile:
             own = [token for token in tokens if tenant in (None, token.tenant)]
             found = [token for token in own if token.id == which] or [token for token in own if token.name == which]
             if not found:
-                raise TokenFileError(f"there is no token {which!r}; `kai-tracing tokens list` shows which there are")
+                raise UnknownTokenError(f"there is no token {which!r}; `kai-tracing tokens list` shows which there are")
             if len(found) > 1:
                 raise TokenFileError(f"several tenants have a token {which!r}: say its id")
             self._write([token for token in tokens if token is not found[0]])

@@ -21,6 +21,7 @@ from kai_tracing_backend.api.v1 import (
     rates,
     retention,
     search,
+    tokens,
     traces,
     transfer,
     verdicts,
@@ -39,6 +40,7 @@ _ROUTERS = (
     retention.router,
     archive.router,
     verdicts.router,
+    tokens.router,
     transfer.router,
 )
 _OTHERS = (zipkin, jaeger, jaeger_v3, tempo)

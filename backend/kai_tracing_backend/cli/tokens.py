@@ -1,35 +1,163 @@
-"""`kai-tracing tokens`: makes, lists and revokes tokens, in the file that the backend follows."""
+"""`kai-tracing tokens`: makes, lists and revokes tokens, in the file that the backend follows or over its API."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from kai_tracing_backend.cli.client import ApiClient
 from kai_tracing_backend.cli.durations import duration
 from kai_tracing_backend.cli.output import clean, console, json_option, print_json
 
 if TYPE_CHECKING:
-    from kai_tracing_backend.access.tokens import Token, TokenFile
+    from kai_tracing_backend.access.tokens import TokenFile
     from kai_tracing_backend.settings import BackendSettings
 
 __all__ = ["tokens"]
 
 _SCOPES = ("ingest", "query", "admin", "metrics")
+_PATH = "/api/v1/tokens"
+
+Document = dict[str, Any]
+"""A token as `--json` writes it."""
+
+
+class _Place(Protocol):
+    """Where the tokens are."""
+
+    def create(self, asked: Document) -> Document:
+        """Make one; its text is `token` in the answer."""
+
+    def list(self) -> list[Document]:
+        """All of them."""
+
+    def revoke(self, which: str) -> Document:
+        """Take one away; its `id` and, where it is known, its `name`."""
+
+
+class _File:
+    """In a file of this machine."""
+
+    def __init__(self, places: Document) -> None:
+        self._places = {name: value for name, value in places.items() if value is not None}
+
+    def create(self, asked: Document) -> Document:
+        from kai_tracing_backend.access.tokens import Limits, Scope
+
+        with self._explaining() as (file, _):
+            token, text = file.create(
+                asked["name"],
+                [Scope(scope) for scope in asked["scopes"]],
+                tenant=asked["tenant"] or "default",
+                expires=asked["expires"],
+                limits=Limits(**asked["limits"]),
+            )
+            return {**_tidy(token.model_dump(mode="json", exclude={"hash"})), "last_used": None, "token": text}
+
+    def list(self) -> list[Document]:
+        from kai_tracing_backend.access.guard import read_used
+
+        with self._explaining() as (file, settings):
+            used = read_used(settings.used_file)
+            found = (token.model_dump(mode="json", exclude={"hash"}) for token in file.read())
+            return [{**_tidy(document), "last_used": used.get(document["id"])} for document in found]
+
+    def revoke(self, which: str) -> Document:
+        with self._explaining() as (file, _):
+            revoked = file.revoke(which)
+            return {"id": revoked.id, "name": revoked.name}
+
+    @contextmanager
+    def _explaining(self) -> Iterator[tuple[TokenFile, BackendSettings]]:
+        from kai_tracing_backend.access.tokens import TokenFile, TokenFileError
+        from kai_tracing_backend.settings import BackendSettings
+
+        settings = BackendSettings(**self._places)
+        try:
+            yield TokenFile(settings.token_file), settings
+        except TokenFileError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class _Api:
+    """Of a running backend, whoever runs it: those of the tenant that `client` has a token of."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def create(self, asked: Document) -> Document:
+        if asked["tenant"] is not None:
+            raise click.UsageError("over the API a token is of the tenant of the one that asks: leave --tenant out")
+        limits = {name: value for name, value in asked["limits"].items() if value is not None}
+        expires = asked["expires"].isoformat() if asked["expires"] else None
+        document = {"name": asked["name"], "scopes": asked["scopes"], "limits": limits, "expires": expires}
+        return _read(self._client.post(_PATH, document))
+
+    def list(self) -> list[Document]:
+        found, cursor = [], None
+        while True:
+            answer = self._client.get(_PATH, limit=1_000, cursor=cursor)
+            found += [_read(one) for one in answer["tokens"]]
+            cursor = answer["cursor"]
+            if cursor is None:
+                return found
+
+    def revoke(self, which: str) -> Document:
+        from urllib.parse import quote
+
+        return {"id": self._client.delete(f"{_PATH}/{quote(which, safe='')}")["revoked"], "name": which}
+
+
+def _read(answer: Document) -> Document:
+    """A token as the API answers it, in the names of the file."""
+    limits = answer.pop("limits")
+    names = {"requestsPerSecond": "requests_per_second", "bytesPerSecond": "bytes_per_second", "maxBody": "max_body"}
+    document = {**answer, "limits": {name: limits[theirs] for theirs, name in names.items()}}
+    document["last_used"] = document.pop("lastUsed")
+    return _tidy(document)
+
+
+def _tidy(document: Document) -> Document:
+    """Scopes in order, and only limits that there are."""
+    limits = {name: value for name, value in document["limits"].items() if value is not None}
+    return {**document, "scopes": sorted(document["scopes"]), "limits": limits}
 
 
 @click.group()
 @click.option("--data", type=click.Path(path_type=Path), help="The backend's folder.  [TRACING_BACKEND_DATA]")
 @click.option("--access-file", type=click.Path(path_type=Path), help="File of the tokens, where it is elsewhere.")
+@click.option("--url", help="A running backend's API, to use instead of the file; with an `admin` token.")
+@click.option("--token", envvar="TRACING_BACKEND_TOKEN", show_envvar=True, help="The token to ask --url with.")
+@click.option(
+    "--ca",
+    envvar="TRACING_BACKEND_CA",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the certificates (PEM) to trust at --url.",
+)
 @click.pass_context
-def tokens(context: click.Context, data: Path | None, access_file: Path | None) -> None:
+def tokens(
+    context: click.Context,
+    data: Path | None,
+    access_file: Path | None,
+    url: str | None,
+    token: str | None,
+    ca: Path | None,
+) -> None:
     """Tokens that senders and readers need, once there is one.
 
-    They are in a file of this machine, of which a running backend notices changes within a second.
+    They are in a file of this machine, of which a running backend notices changes within a second. With --url it is
+    asked instead, for the tokens of one's own tenant.
     """
-    context.obj = {"data": data, "access_file": access_file}
+    if url is None:
+        context.obj = _File({"data": data, "access_file": access_file})
+    else:
+        context.obj = _Api(context.with_resource(ApiClient(url, token, ca=ca)))
 
 
 @tokens.command()
@@ -37,7 +165,7 @@ def tokens(context: click.Context, data: Path | None, access_file: Path | None) 
 @click.option(
     "--scope", "scopes", type=click.Choice(_SCOPES), multiple=True, required=True, help="What it is for; repeatable."
 )
-@click.option("--tenant", default="default", show_default=True, help="Whose traces.")
+@click.option("--tenant", help="Whose traces, `default` unless given; with --url one's own.")
 @click.option("--expires", type=duration, help="How long it holds, such as 90d; for ever unless given.")
 @click.option("--requests-per-second", type=click.FloatRange(min=0, min_open=True), help="How often it may be used.")
 @click.option("--bytes-per-second", type=click.IntRange(min=1), help="How much it may send.")
@@ -45,48 +173,31 @@ def tokens(context: click.Context, data: Path | None, access_file: Path | None) 
 @json_option
 @click.pass_obj
 def create(
-    place: dict[str, Any],
+    place: _Place,
     /,
     name: str,
     scopes: tuple[str, ...],
-    tenant: str,
+    tenant: str | None,
     expires: int | None,
     as_json: bool,
     **limits: Any,
 ) -> None:
     """Make the token NAME and show it, this once."""
-    from kai_tracing_backend.access.tokens import Limits, Scope, TokenFileError
-
-    file = _file(_settings(place))
     until = datetime.now(timezone.utc) + timedelta(microseconds=expires // 1000) if expires else None
-    try:
-        token, text = file.create(
-            name, [Scope(scope) for scope in scopes], tenant=tenant, expires=until, limits=Limits(**limits)
-        )
-    except TokenFileError as error:
-        raise click.ClickException(str(error)) from error
+    made = place.create({"name": name, "scopes": scopes, "tenant": tenant, "expires": until, "limits": limits})
     if as_json:
-        print_json({**_document(token, None), "token": text})
+        print_json(made)
         return
-    click.echo(text)
-    click.echo(f"Keep it now: {file.path} has only its hash. Send it as `Authorization: Bearer …`.", err=True)
+    click.echo(made["token"])
+    click.echo("Keep it now: only its hash is kept. Send it as `Authorization: Bearer …`.", err=True)
 
 
 @tokens.command("list")
 @json_option
 @click.pass_obj
-def list_(place: dict[str, Any], /, as_json: bool) -> None:
+def list_(place: _Place, /, as_json: bool) -> None:
     """Show all tokens, what they are for and when they were used last."""
-    from kai_tracing_backend.access.guard import read_used
-    from kai_tracing_backend.access.tokens import TokenFileError
-
-    settings = _settings(place)
-    used = read_used(settings.used_file)
-    try:
-        found = _file(settings).read()
-    except TokenFileError as error:
-        raise click.ClickException(str(error)) from error
-    documents = [_document(token, used.get(token.id)) for token in found]
+    documents = place.list()
     if as_json:
         for document in documents:
             print_json(document)
@@ -99,42 +210,23 @@ def list_(place: dict[str, Any], /, as_json: bool) -> None:
     for column in ("id", "name", "tenant", "scopes", "created", "expires", "last used", "limits"):
         table.add_column(column, overflow="fold")
     now = datetime.now(timezone.utc)
-    for token, document in zip(found, documents, strict=True):
-        cells = [document["id"], token.name, token.tenant, ", ".join(document["scopes"])]
+    for document in documents:
+        cells = [document["id"], document["name"], document["tenant"], ", ".join(document["scopes"])]
         cells += [str(document[name] or "")[:10] for name in ("created", "expires", "last_used")]
         cells.append(", ".join(f"{name} {value:g}" for name, value in document["limits"].items()))
-        table.add_row(*(Text(clean(cell)) for cell in cells), style="dim" if token.expired(now) else None)
+        over = document["expires"] is not None and _moment(document["expires"]) <= now
+        table.add_row(*(Text(clean(cell)) for cell in cells), style="dim" if over else None)
     console().print(table)
 
 
 @tokens.command()
 @click.argument("token")
 @click.pass_obj
-def revoke(place: dict[str, Any], /, token: str) -> None:
+def revoke(place: _Place, /, token: str) -> None:
     """Take the TOKEN of this id or name away; a running backend refuses it within a second."""
-    from kai_tracing_backend.access.tokens import TokenFileError
-
-    try:
-        revoked = _file(_settings(place)).revoke(token)
-    except TokenFileError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{revoked.id} ({clean(revoked.name)}) holds no longer.")
+    revoked = place.revoke(token)
+    click.echo(f"{revoked['id']} ({clean(revoked['name'])}) holds no longer.")
 
 
-def _settings(place: dict[str, Any]) -> BackendSettings:
-    from kai_tracing_backend.settings import BackendSettings
-
-    return BackendSettings(**{name: value for name, value in place.items() if value is not None})
-
-
-def _file(settings: BackendSettings) -> TokenFile:
-    from kai_tracing_backend.access.tokens import TokenFile
-
-    return TokenFile(settings.token_file)
-
-
-def _document(token: Token, used: str | None) -> dict[str, Any]:
-    document = token.model_dump(mode="json", exclude={"hash"})
-    document["scopes"].sort()
-    document["limits"] = {name: value for name, value in document["limits"].items() if value is not None}
-    return {**document, "last_used": used}
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

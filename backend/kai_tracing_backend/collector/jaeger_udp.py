@@ -15,7 +15,6 @@ from functools import partial
 
 from kai_tracing_backend.access.gate import Gate
 from kai_tracing_backend.access.guard import DeniedError
-from kai_tracing_backend.access.tokens import Scope
 from kai_tracing_backend.collector.intake import Decoded, Intake
 from kai_tracing_backend.collector.jaeger import decode_packet
 from kai_tracing_backend.collector.refusals import RefusedError
@@ -32,22 +31,29 @@ _MAX_GROUP = 1_000  # packets that are stored together
 _RECEIVE_BUFFER = 4 << 20  # asked of the system, which may give less
 _LOG_SECONDS = 10.0
 
+_DENIED = (
+    "packets have no room for a token, so that none is taken where there are tokens. TRACING_BACKEND_UDP_TENANT "
+    "(--udp-tenant) says whose they are"
+)
+
 
 class JaegerUdpListener(Listener):
     """Takes packets, and stores those that came meanwhile together.
 
     Where nothing can be stored it tries again until it can, while new packets wait, and are dropped where too many do.
+    `tenant` is whose they are; without it packets are refused where tokens are wanted.
 
     Raises:
         PortError: the port is taken.
     """
 
-    def __init__(self, port: Port, intake: Intake, gate: Gate, *, compact: bool) -> None:
+    def __init__(self, port: Port, intake: Intake, gate: Gate, *, compact: bool, tenant: str | None = None) -> None:
         super().__init__("udp", port)
         self._intake = intake
         self._gate = gate
         self._metrics = gate.tenants.metrics
         self._compact = compact
+        self._tenant = tenant
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
         self._stopping = False
@@ -59,6 +65,8 @@ class JaegerUdpListener(Listener):
 
     async def start(self) -> None:
         """Begin to serve."""
+        if self._gate.refuses_packets(self._tenant):
+            logger.warning("%s: %s, or 0 as the port switches it off", self.title, _DENIED)
         self._came = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(lambda: _Receiving(self), sock=self._socket)
@@ -103,10 +111,10 @@ class JaegerUdpListener(Listener):
     async def _store(self, group: list[bytes]) -> None:
         while True:
             try:
-                tenant = await asyncio.to_thread(self._gate.enter, None, Scope.INGEST, b"".join(group))
+                tenant = await asyncio.to_thread(self._gate.enter_packet, self._tenant)
                 await self._intake.take(tenant, partial(self._decode, group), self.name)
             except DeniedError:
-                self._drop("denied", len(group), ": a packet has no token, and tokens are wanted")
+                self._drop("denied", len(group), f": {_DENIED}")
                 return
             except RefusedError as error:
                 if self._stopping:
