@@ -38,10 +38,10 @@ class NonRecordingSpan(Span):
         span._kind = SpanKind.INTERNAL
         span._trace_id = context._trace_id
         span._span_id = context._span_id
-        span._end = 0
+        span._end = False
         span._flags = context._flags
         span._trace_state = context._trace_state
-        span._carried = context.baggage
+        span._rare = Rare.carrying(context.baggage)
         span._previous = INACTIVE
         span._weight = context._weight
         return span
@@ -56,7 +56,7 @@ class NonRecordingSpan(Span):
     ) -> None:
         if self._end:
             return
-        if get_current() is self and self._carried is None:  # _deactivate in short
+        if get_current() is self and self._rare is None:  # _deactivate in short
             try:
                 reset_current(self._previous)
                 self._previous = RESTORED
@@ -101,13 +101,6 @@ class NonRecordingSpan(Span):
 
     def _fail(self, exception: BaseException) -> None:
         """Do nothing."""
-
-    def _get_rare(self) -> Rare:
-        try:
-            return self._rare or super()._get_rare()
-        except AttributeError:  # left unset, since only one that carries baggage ever needs it
-            self._rare = Rare()
-            return self._rare
 
     @property
     def attributes(self) -> Mapping[str, AttributeValue]:

@@ -27,7 +27,7 @@ from kai_tracing_core.span_parts import (
     as_text,
     to_nanoseconds,
 )
-from kai_tracing_core.trace_context import PARENT_REMOTE, SAMPLED, WIRE_FLAGS, TraceContext
+from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, TraceContext
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -83,7 +83,6 @@ class Span:
 
     __slots__ = (
         "_attributes",
-        "_carried",
         "_end",
         "_flags",
         "_kind",
@@ -116,7 +115,6 @@ class Span:
     _rare: Rare | None
     _status: int
     _weight: float | None  # adjusted count; None is 1
-    _carried: Mapping[str, str] | None  # the baggage that came with a given parent, current while the span is
     _scope: Scope | None
     _sink: Any  # a SpanSink; None where nothing is recorded
     _previous: Any  # INACTIVE, then the token of `context.CURRENT` while it is current, then RESTORED
@@ -130,16 +128,17 @@ class Span:
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Set one attribute; the last value of a key wins."""
-        attributes = self._attributes
         if self._end:
             return
+        attributes = self._attributes
         try:
-            if len(attributes) < self._sink.limits.attributes or key in attributes:
+            # What is over a limit below that is left out when the attributes are read.
+            if len(attributes) < 128 or key in attributes or len(attributes) < self._sink.limits.attributes:
                 attributes[key] = value
-            else:
-                self._drop(0)
+                return
         except TypeError:  # the key cannot be hashed
-            self._drop(0)
+            pass
+        self._drop(0)
 
     def set_attributes(self, attributes: Attributes) -> None:
         """Set several attributes."""
@@ -251,7 +250,7 @@ class Span:
 
     def __enter__(self) -> Self:
         if self._previous is INACTIVE:
-            if self._carried is None:  # _activate in short
+            if self._rare is None:  # _activate in short
                 self._previous = set_current(self)
             else:
                 self._activate()
@@ -271,7 +270,7 @@ class Span:
             del self._open
         except AttributeError:
             return
-        if get_current() is self and self._carried is None:  # _deactivate in short
+        if get_current() is self and (self._rare is None or self._rare.carried is None):  # _deactivate in short
             try:
                 reset_current(self._previous)
                 self._previous = RESTORED
@@ -287,7 +286,7 @@ class Span:
             sink.on_ending(self)
         self._end = end if end > self._start else self._start  # noqa: FURB136 - calling max costs 3 % of a span
         inbox = sink.inbox
-        if len(inbox) < inbox.room and self._flags & SAMPLED:
+        if len(inbox) < inbox.room:
             inbox.append(self)
         else:
             sink.on_end(self)
@@ -462,6 +461,11 @@ class Span:
             if rare is None:
                 rare = self._rare = made
         return rare
+
+    @property
+    def _carried(self) -> Mapping[str, str] | None:
+        """The baggage that came with a given parent, current while the span is."""
+        return self._rare.carried if self._rare is not None else None
 
     @property
     def _events(self) -> list[Event]:

@@ -179,14 +179,24 @@ class Scope(Protocol):
 class Rare:
     """What few spans have, made when the first of it comes: fields that a span has for itself cost every span time."""
 
-    __slots__ = ("dropped", "events", "links", "message", "outer_baggage")
+    __slots__ = ("carried", "dropped", "events", "links", "message", "outer_baggage")
 
     def __init__(self) -> None:
         self.events: list[Event] | None = None
         self.links: list[Link] | None = None
         self.message: str | None = None
         self.dropped = NONE_DROPPED
+        self.carried: Mapping[str, str] | None = None  # the baggage of a given parent, current while the span is
         self.outer_baggage: Mapping[str, str] = EMPTY_BAGGAGE  # what to put back where the span carries its own
+
+    @classmethod
+    def carrying(cls, baggage: Mapping[str, str] | None) -> Rare | None:
+        """One with the baggage of a given parent; None where that has none."""
+        if baggage is None:
+            return None
+        rare = cls()
+        rare.carried = baggage
+        return rare
 
 
 class SpanResult:

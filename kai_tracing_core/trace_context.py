@@ -44,8 +44,8 @@ class TraceContext:
     __slots__ = ("_flags", "_span_id", "_trace_id", "_trace_state", "_weight", "baggage", "is_remote")
 
     # So that a context can stand where the current span is expected, see `context.resolve`.
-    _end = 0
-    _previous = None
+    _end = False
+    _previous = _sink = None
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from kai_tracing_core.context import RuntimeContext
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.batch import BatchOptions
-from kai_tracing_core.processing.ids import IdGenerator, RandomIds
+from kai_tracing_core.processing.ids import IdGenerator, IdStock, RandomIds
 from kai_tracing_core.processing.processor import SpanProcessor, SpanQueue
 from kai_tracing_core.processing.starting import starter
 from kai_tracing_core.sampling.always import AlwaysOn
@@ -83,13 +83,15 @@ class SpanPipeline:
         self.sampler = config.sampler
         self.sink = sink
         self.processors = tuple(config.processors)
-        self.recorded = 0
-        self.unsampled = 0
+        self.recorded_ids = IdStock(config.ids)
+        self.unsampled_ids = IdStock(config.ids)
+        self._received = 0
         self._complained = False
         self.runtime = config.runtime
         self.span_class = config.span_class
         self.non_recording_class = config.non_recording_class
         self._bind_processors()
+        self.unqueued = _Unqueued(self)
         self.start, self._start_anew = starter(self)
         lifecycle.register_fork(self)
 
@@ -103,7 +105,12 @@ class SpanPipeline:
     @property
     def started(self) -> int:
         """How many spans have started."""
-        return self.recorded + self.unsampled
+        return self.recorded_ids.taken + self.unsampled + self._received
+
+    @property
+    def unsampled(self) -> int:
+        """How many of them are not recorded."""
+        return self.unsampled_ids.taken
 
     def add_processor(self, processor: SpanProcessor, *, first: bool = False) -> None:
         """Have `processor` see every span from now on, after the others or before them."""
@@ -138,8 +145,8 @@ class SpanPipeline:
         given: Any,
         links: Sequence[Link | TraceContext],
         trace_id: int = 0,
-    ) -> tuple[bool, int, int, int, str, float | None, Attributes | None]:
-        """Ask the sampler: recorded or not, trace id, parent id, flags, trace state, weight, attributes."""
+    ) -> tuple[Any, int, int, int, str, float | None, Attributes | None]:
+        """Ask the sampler: sink (None: not recorded), trace id, parent id, flags, trace state, weight, attributes."""
         attributes = as_mapping(attributes)
         request, flags = self._request(name, kind, attributes, given, links, trace_id)
         result = self._ask(request)
@@ -148,7 +155,7 @@ class SpanPipeline:
         if flags & DEBUG or result.decision == _SAMPLE:
             flags |= SAMPLED
         elif result.decision == _DROP:
-            return False, trace_id, 0, flags, state, None, None
+            return None, trace_id, 0, flags, state, None, None
         if result.attributes:
             attributes = {**attributes, **result.attributes}
         weight = result.adjusted_count
@@ -157,7 +164,8 @@ class SpanPipeline:
             if weight is None and given._flags & SAMPLED:
                 weight = known_count(given._trace_state, trace_id)
         parent_id = given._span_id if given is not None and given._trace_id else 0
-        return True, trace_id, parent_id, flags, state, weight, attributes
+        sink = self if flags & SAMPLED else self.unqueued
+        return sink, trace_id, parent_id, flags, state, weight, attributes
 
     def _request(
         self,
@@ -200,7 +208,7 @@ class SpanPipeline:
         """Hand what ends from now on to `other`, where it counts as started, too. Returns what does so."""
 
         def on_end(span: Span) -> None:
-            other.recorded += 1
+            other._received += 1
             other.on_end(span)
 
         self.on_end = on_end
@@ -209,7 +217,9 @@ class SpanPipeline:
 
     def after_fork(self) -> None:
         """In a forked child: count from zero."""
-        self.recorded = self.unsampled = 0
+        self.recorded_ids.reset()
+        self.unsampled_ids.reset()
+        self._received = 0
 
     def flush(self, timeout: float) -> bool:
         """Flush every processor, the sink last."""
@@ -221,6 +231,17 @@ class SpanPipeline:
         done = [processor.shutdown(timeout) for processor in (*self.processors, self.sink)]
         self.sampler.close()
         return all(done)
+
+
+class _Unqueued:
+    """The pipeline as those spans see it that are recorded without being sampled: they must not queue themselves."""
+
+    def __init__(self, pipeline: SpanPipeline) -> None:
+        self._pipeline = pipeline
+        self.inbox = SpanQueue()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline, name)
 
 
 def _ignore(span: Span) -> None:

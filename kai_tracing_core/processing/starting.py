@@ -8,7 +8,7 @@ looking at one costs a fraction of what an attribute of `self` does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import (
     Link,
+    Rare,
     Scope,
     SpanKind,
     Time,
@@ -50,22 +51,25 @@ def starter(  # noqa: C901, PLR0915 - nearly all of it is `start`
     That is its classes, its runtime context, and who is told of a start.
     """
     sampler, clock = pipeline.sampler, pipeline.clock
-    inherits, always, drops_root = sampler.inherits_local, sampler.always, sampler.drops_root
-    new_trace_id, new_span_id = pipeline.ids.trace_id, pipeline.ids.span_id
+    always, drops_root = sampler.always, sampler.drops_root
+    inherits = pipeline if sampler.inherits_local else object()
+    new_trace_id = pipeline.ids.trace_id
+    take_id, more_ids = pipeline.recorded_ids.spare.pop, pipeline.recorded_ids.more
+    take_unsampled_id, more_unsampled_ids = pipeline.unsampled_ids.spare.pop, pipeline.unsampled_ids.more
     max_attributes = pipeline.limits.attributes
+    internal = SpanKind.INTERNAL
     current: Callable[[], Any]
-    span_class: type[Span]
-    non_recording_class: type[NonRecordingSpan]
+    inheriting_class: type[NonRecordingSpan] | None
     new_span: Callable[[], Span]
     new_non_recording_span: Callable[[], NonRecordingSpan]
     on_start: Callable[..., None] | None
 
     def look_again() -> None:
-        nonlocal current, span_class, non_recording_class, new_span, new_non_recording_span, on_start
+        nonlocal current, inheriting_class, new_span, new_non_recording_span, on_start
         # What Python need not call is called directly: the context variable, and a class without a constructor.
         current = get_current if type(pipeline.runtime) is RuntimeContext else pipeline.runtime.get
-        span_class, non_recording_class = pipeline.span_class, pipeline.non_recording_class
-        new_span, new_non_recording_span = _allocator(span_class), _allocator(non_recording_class)
+        inheriting_class = pipeline.non_recording_class if sampler.inherits_local else None
+        new_span, new_non_recording_span = _allocator(pipeline.span_class), _allocator(pipeline.non_recording_class)
         on_start = pipeline.on_start
 
     def resolve_current(ended: Any) -> Any:
@@ -87,23 +91,23 @@ def starter(  # noqa: C901, PLR0915 - nearly all of it is `start`
         scope: Scope | None = None,
     ) -> Span:
         """A new span, not yet current. The parent is the current span unless one is given."""
-        carried: Mapping[str, str] | None = None
+        rare: Rare | None = None
         given: Any = parent
         if given is None:
             given = current()
             if given is not None and given._end:
                 given = resolve_current(given)
         elif isinstance(given, Span):
-            carried = given._carried
+            rare = Rare.carrying(given._carried)
         elif isinstance(given, TraceContext):
-            carried = given.baggage
+            rare = Rare.carrying(given.baggage)
         else:
             logger.debug("not a parent: %s", type(given).__name__)
             return start(name, kind, attributes, None, links, start_time, record_exception, scope)
-        if type(name) is not str or type(kind) is not SpanKind:
+        if type(name) is not str or (kind is not internal and type(kind) is not SpanKind):
             name, kind = as_text(name), as_kind(kind)
 
-        recorded = True
+        sink: Any = pipeline
         weight: float | None = None
         if given is None:
             parent_id, state = 0, ""
@@ -111,74 +115,80 @@ def starter(  # noqa: C901, PLR0915 - nearly all of it is `start`
             flags = _NEW_TRACE
             if not always and drops_root is not None:
                 try:
-                    recorded, flags = not drops_root(trace_id), RANDOM
+                    sink, flags = None if drops_root(trace_id) else pipeline, RANDOM
                 except Exception as error:
                     pipeline.complain(error)
-            if recorded and not always:
-                recorded, trace_id, parent_id, flags, state, weight, attributes = pipeline.decide(
+            if sink is not None and not always:
+                sink, trace_id, parent_id, flags, state, weight, attributes = pipeline.decide(
                     name, kind, attributes, None, links, trace_id
                 )
-        elif inherits and type(given) is span_class and given._flags & SAMPLED:
+        elif given._sink is inherits:
             trace_id = given._trace_id
             parent_id = given._span_id
-            flags = given._flags & _OF_THE_TRACE
+            flags = given._flags
+            if flags >= PARENT_REMOTE:
+                flags &= _OF_THE_TRACE
             state = given._trace_state
             weight = given._weight
         elif (
-            inherits
-            and type(given) is non_recording_class
+            type(given) is inheriting_class
             and given._trace_id
             and not given._flags & SAMPLED  # one with the flag stands for a span elsewhere
         ):
-            recorded = False
+            sink = None
             trace_id = given._trace_id
             flags = given._flags
             state = given._trace_state
         else:
-            recorded, trace_id, parent_id, flags, state, weight, attributes = pipeline.decide(
+            sink, trace_id, parent_id, flags, state, weight, attributes = pipeline.decide(
                 name, kind, attributes, given, links
             )
 
-        if not recorded:
-            pipeline.unsampled += 1
+        if sink is None:
             span: Any = new_non_recording_span()
             span.name = name
             span._kind = kind
             span._trace_id = trace_id
-            span._span_id = new_span_id() or 1
+            try:
+                span._span_id = take_unsampled_id()
+            except IndexError:
+                span._span_id = more_unsampled_ids()
             span._flags = flags
             span._trace_state = state
             span._weight = None
-            span._carried = carried
+            span._rare = rare
             span._previous = INACTIVE
-            span._end = 0
+            span._end = False
             return span  # type: ignore[no-any-return]  # Any, since the two classes share no constructor
 
-        pipeline.recorded += 1
         span = new_span()
         span.name = name
         span._kind = kind
         span._trace_id = trace_id
-        span._span_id = new_span_id() or 1
+        try:
+            span._span_id = take_id()
+        except IndexError:
+            span._span_id = more_ids()
         span._parent_id = parent_id
         span._flags = flags
         span._trace_state = state
         span._weight = weight
-        span._carried = carried
-        span._rare = None
+        span._rare = rare
         if attributes:
             try:
-                span._attributes = {**attributes}
+                kept = {**attributes}
             except Exception:
-                span._attributes = as_mapping(attributes)
-            if len(span._attributes) > max_attributes:
+                kept = as_mapping(attributes)
+            span._attributes = kept
+            if len(kept) > max_attributes:
                 _truncate(span, max_attributes)
         else:
             span._attributes = {}
-        span._status = span._end = 0
+        span._status = 0
+        span._end = False  # Python 3.10 asks a boolean whether it is true in a quarter of the time that it asks 0
         span._previous = INACTIVE
         span._scope = scope
-        span._sink = pipeline
+        span._sink = sink
         span._open = record_exception
         if links:
             _link(span, links)

@@ -11,7 +11,7 @@ from kai_tracing_inmemory import InMemoryProvider
 
 from kai_tracing_core import Span, SpanKind, SpanOptions, TraceContext
 from kai_tracing_core.attributes import SpanLimits
-from kai_tracing_core.processing.ids import RandomIds
+from kai_tracing_core.processing.ids import IdStock, RandomIds
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.propagation.base import Headers, Propagator
@@ -309,6 +309,46 @@ def test_zero_is_never_an_id() -> None:
     for sampler in (ParentBased(AlwaysOn()), AlwaysOff()):
         pipeline = SpanPipeline(PipelineConfig(ids=Zeros(), sampler=sampler), SpanProcessor())
         assert pipeline.start("x").trace_context.is_valid
+
+
+def test_span_ids_are_drawn_in_blocks_that_count_the_spans() -> None:
+    """No id comes twice, each taken one is counted, and after a fork others come."""
+    stock = IdStock(RandomIds())
+    ids = [stock.spare.pop() if stock.spare else stock.more() for _ in range(300)]
+    assert len(set(ids)) == 300
+    assert all(0 < span_id < 1 << 64 for span_id in ids)
+    assert stock.taken == 300
+    waiting = list(stock.spare)
+    stock.reset()
+    assert stock.taken == 0
+    assert stock.more() not in waiting
+
+
+def test_a_block_of_ids_with_a_zero_is_drawn_again() -> None:
+    """Zero is no id, in a block as little as alone."""
+    ids = RandomIds()
+
+    class Zeros:
+        def getrandbits(self, bits: int) -> int:
+            ids._generator = generator
+            return 1
+
+    generator, ids._generator = ids._generator, Zeros()  # type: ignore[assignment]  # it has what is called
+    assert all(ids.span_ids())
+
+
+def test_attributes_of_a_running_span_are_bounded() -> None:
+    """Whether the limit is above or below what a span holds without asking: never more than the larger of the two."""
+    for limit in (5, 200):
+        recording = provider(ParentBased(AlwaysOn()), limits=SpanLimits(attributes=limit))
+        with recording.span("x") as span:
+            for number in range(300):
+                span.set_attribute(f"key{number}", number)
+            span.set_attribute("key1", "again")
+        assert list(span.attributes) == [f"key{number}" for number in range(limit)]
+        assert span.attributes["key1"] == "again"
+        assert span.dropped_attributes == 300 - limit
+        assert len(span._attributes) == max(limit, 128)
 
 
 def test_random_ids_differ_after_reseeding() -> None:

@@ -25,6 +25,7 @@ from kai_tracing_core.span import (
     Time,
     to_nanoseconds,
 )
+from kai_tracing_core.span_parts import Rare
 from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
 from kai_tracing_opentelemetry.runtime import (
     SPAN_KEY,
@@ -77,8 +78,8 @@ class JoinedSpan(Span):
         if parent and parent.is_remote:
             span._flags |= PARENT_REMOTE
         span._start = getattr(wrapped, "start_time", None) or 0
-        span._end = span._status = 0
-        span._carried = span._weight = span._scope = None
+        span._end, span._status = False, 0
+        span._rare = span._weight = span._scope = span._sink = None
         span._previous = INACTIVE
         span._open = record_exception
         setattr(wrapped, _JOINED, span)
@@ -284,7 +285,7 @@ class JoinedProvider(TracingProvider):
             options.record_exception,
         )
         span = JoinedSpan.of(wrapped, record_exception=options.record_exception)
-        span.name, span._carried = name, carried
+        span.name, span._rare = name, Rare.carrying(carried)
         if options.activate:
             span._activate()
         return span

@@ -112,7 +112,8 @@ class Tracer(trace_api.Tracer):
                 )
             finally:
                 EXPLICIT_CONTEXT.reset(token)
-            span._carried = None  # the baggage is in the contexts, where OpenTelemetry looks for it
+            if span._rare is not None:
+                span._rare.carried = None  # the baggage is in the contexts, where OpenTelemetry looks for it
         span._previous = RESTORED
         if set_status_on_exception is not record_exception:
             span._status_on_exception = set_status_on_exception
