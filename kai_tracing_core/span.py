@@ -343,16 +343,20 @@ class Span:
         context = _new_context(TraceContext)
         context._trace_id = self._trace_id
         context._span_id = self._span_id
-        context._flags = self._flags & ~PARENT_REMOTE
+        flags = self._flags
+        context._flags = flags if flags < PARENT_REMOTE else flags & ~PARENT_REMOTE
         context._trace_state = self._trace_state
         context._weight = self._weight
         context.is_remote = False
-        context.baggage = self._baggage()
+        context.baggage = self._read_baggage() if self._rare is None else self._baggage()
         return context
+
+    _read_baggage = staticmethod(BAGGAGE.get)
+    """Gives the current baggage; where it is kept elsewhere a subclass has another."""
 
     def _baggage(self) -> Mapping[str, str]:
         if self._carried is None or (self._previous is not INACTIVE and not self._end):
-            return BAGGAGE.get()
+            return self._read_baggage()
         return self._carried
 
     @property

@@ -169,10 +169,7 @@ class JoinedSpan(Span):
             put_back(current, before.get(SPAN_KEY), before, self._carried is not None)
         del self._contexts
 
-    def _baggage(self) -> Mapping[str, str]:
-        if self._carried is None or self._previous is not INACTIVE:
-            return _RUNTIME.get_baggage()
-        return self._carried
+    _read_baggage = staticmethod(_RUNTIME.get_baggage)
 
     @property
     def attributes(self) -> Mapping[str, AttributeValue]:

@@ -7,7 +7,6 @@ To code that uses `opentelemetry.trace` they are `opentelemetry.trace.Span`; wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -15,7 +14,7 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
 from kai_tracing_core.attributes import Attributes
-from kai_tracing_core.context import EMPTY_BAGGAGE, INACTIVE, RESTORED
+from kai_tracing_core.context import INACTIVE, RESTORED
 from kai_tracing_core.failures import describe, is_failure
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.span import Link, Span, SpanStatusCode
@@ -121,10 +120,7 @@ class _InContext(Span):
         if found is not None and isinstance(found, Span) and found._end:
             place(as_api(resolve_here(found)))
 
-    def _baggage(self) -> Mapping[str, str]:
-        if self._carried is None or (self._previous is not INACTIVE and not self._end):
-            return _RUNTIME.get_baggage() if get_context().get(BAGGAGE_KEY) else EMPTY_BAGGAGE
-        return self._carried
+    _read_baggage = staticmethod(_RUNTIME.get_baggage)
 
 
 class OpenTelemetrySpan(_InContext):

@@ -27,6 +27,7 @@ from kai_tracing_core.trace_context import TraceContext
 from kai_tracing_opentelemetry.runtime import (
     SPAN_KEY,
     OpenTelemetryContext,
+    add_to,
     current_in,
     get_context,
     reset_context,
@@ -44,7 +45,8 @@ logger = logging.getLogger(__name__)
 V = TypeVar("V")
 
 _KINDS = tuple(SpanKind)
-_new_current: Callable[[type[_Current]], _Current] = object.__new__
+_API_INTERNAL = trace_api.SpanKind.INTERNAL
+_INTERNAL = SpanKind.INTERNAL
 _NO_PARENT = TraceContext()
 _MILLISECONDS = 1000.0
 
@@ -132,51 +134,44 @@ class Tracer(trace_api.Tracer):
         end_on_exit: bool = True,
     ) -> _Current:
         """A context manager, and a decorator, that starts a span and makes it current."""
-        current: Any
-        if set_status_on_exception and record_exception and end_on_exit:
-            current = _new_current(_Current)
+        if context is None and not links and set_status_on_exception and record_exception and end_on_exit:
+            current = _Current()
+            # Up to Python 3.11 looking at an enumeration's member for its value takes 2 % of a span.
+            own_kind = _INTERNAL if kind is _API_INTERNAL else _KINDS[kind._value_]
+            current._arguments = (name, own_kind, attributes, None, (), start_time, True, self._scope)
         else:
-            current = _new_current(_CurrentWith)
-            current._record_exception = record_exception
-            current._set_status = set_status_on_exception
-            current._end_on_exit = end_on_exit
-        if context is None and not links:
-            current._start = None
-            current._arguments = (
-                name,
-                _KINDS[kind._value_],
-                attributes,
-                None,
-                (),
-                start_time,
-                record_exception,
-                self._scope,
-            )
-        else:
-            current._start = self.start_span
-            current._arguments = (name, context, kind, attributes, links, start_time, record_exception)
+            current = special = _CurrentWith()
+            special._arguments = (name, context, kind, attributes, links, start_time, record_exception)
+            special._record_exception = record_exception
+            special._set_status = set_status_on_exception
+            special._end_on_exit = end_on_exit
         current._tracer = self
-        return current  # type: ignore[no-any-return]  # Any, since mypy does not know the slots of a subclass
+        return current
 
 
 class _Current:
     """What `start_as_current_span` gives: the span starts when the block, or the decorated function, is entered."""
 
-    __slots__ = ("_arguments", "_span", "_start", "_token", "_tracer")
+    __slots__ = ("_arguments", "_span", "_token", "_tracer")
 
     # Filled in by `start_as_current_span`, without a constructor.
     _tracer: Tracer
-    _start: Callable[..., Any] | None  # None: the pipeline's, which the tracer may have got anew by then
-    _arguments: tuple[Any, ...]
+    _arguments: tuple[Any, ...]  # of the pipeline's `start`, which the tracer may have got anew when it is called
     _span: Any
     _token: Any
 
     _record_exception = _set_status = _end_on_exit = True
-    _options: ClassVar[tuple[str, ...]] = ("_arguments", "_start", "_tracer")
+    _options: ClassVar[tuple[str, ...]] = ("_arguments", "_tracer")
 
     def __enter__(self) -> Any:
-        span = self._span = (self._start or self._tracer._start)(*self._arguments)
-        self._token = set_context(with_span(get_context(), span))
+        span = self._span = self._tracer._start(*self._arguments)
+        before = get_context()
+        if before and (len(before) != 1 or SPAN_KEY not in before):
+            self._token = set_context(with_span(before, span))
+        else:  # with_span in short
+            after = Context()
+            add_to(after, SPAN_KEY, span)
+            self._token = set_context(after)
         return span
 
     def __exit__(
@@ -206,7 +201,7 @@ class _Current:
             span.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
 
     def _again(self) -> _Current:
-        other = _new_current(type(self))
+        other = type(self)()
         for name in self._options:
             setattr(other, name, getattr(self, name))
         return other
@@ -231,11 +226,19 @@ class _Current:
 
 
 class _CurrentWith(_Current):
-    """One with options that are rarely given."""
+    """One with options that are rarely given; its arguments are those of `Tracer.start_span`."""
 
     __slots__ = _GIVEN = ("_end_on_exit", "_record_exception", "_set_status")
 
+    _end_on_exit: bool
+    _record_exception: bool
+    _set_status: bool
     _options = (*_Current._options, *_GIVEN)
+
+    def __enter__(self) -> Any:
+        span = self._span = self._tracer.start_span(*self._arguments)
+        self._token = set_context(with_span(get_context(), span))
+        return span
 
 
 class TracerProvider(trace_api.TracerProvider):
