@@ -43,7 +43,7 @@ def attributes(client: ApiClient, key: str | None, since: str, until: str | None
     elif found:
         _print(found, key)
     else:
-        click.echo(f"None since {since.removeprefix('now-')}. --since 7d looks further back.", err=True)
+        click.echo(f"None is found with --since {since.removeprefix('now-')}. --since 7d looks further back.", err=True)
     if page["cursor"] is not None:
         click.echo(f"There are more: --limit {min(_PAGE, 10 * asked['limit'])}, or --cursor {page['cursor']}", err=True)
 

@@ -66,7 +66,9 @@ def search(
         if cursor is None:
             break
     if not shown and not as_json:
-        click.echo(f"No trace since {since.removeprefix('now-')} is found. --since 7d looks further back.", err=True)
+        click.echo(
+            f"No trace is found with --since {since.removeprefix('now-')}. --since 7d looks further back.", err=True
+        )
     if cursor is not None:
         click.echo(f"There are more: --limit {2 * limit}, or --cursor {cursor}", err=True)
 

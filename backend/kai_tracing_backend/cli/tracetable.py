@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,11 +11,13 @@ from rich.text import Text
 
 from kai_tracing_backend.cli.durations import shown
 from kai_tracing_backend.cli.output import clean
+from kai_tracing_backend.language.vocabulary import INTRINSICS
 from kai_tracing_backend.values import from_otlp, plain
 
 __all__ = ["TraceTable"]
 
 _WIDE = 110
+_AGGREGATED = re.compile(r"(?:avg|min|max|sum)\((\w+)\)")
 _TIME, _DURATION, _NUMBER = 19, 10, 8
 
 
@@ -69,4 +72,9 @@ class TraceTable:
 
 
 def _attribute(entry: Mapping[str, Any]) -> str:
-    return clean(f"{entry['key']} = {plain(from_otlp(entry['value']))}")
+    """A field or an aggregate of the query and its value, in the language's words."""
+    key, value = entry["key"], from_otlp(entry["value"])
+    kind = INTRINSICS.get(_AGGREGATED.sub(r"\1", key))
+    if kind == "duration" and isinstance(value, (int, float)):
+        return f"{key} = {shown(value)}"
+    return clean(f"{key} = {plain(value)}")

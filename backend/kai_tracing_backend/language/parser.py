@@ -9,6 +9,7 @@ from lark import Lark
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from kai_tracing_backend.language.errors import QueryError
+from kai_tracing_backend.language.hints import hint
 from kai_tracing_backend.language.nodes import Condition, Filter, TraceQuery, walk
 from kai_tracing_backend.language.reading import Mistake, Reader
 
@@ -89,7 +90,8 @@ def _explained(error: UnexpectedCharacters | UnexpectedToken, text: str) -> Quer
         position, accepted = error.pos_in_stream or 0, error.allowed
         met = _unreadable(text, position)
     expected = [name for terminal, name in _EXPECTED.items() if terminal in (accepted or ())]
-    return QueryError(f"{met}; expected {_listed(expected)}", text, position)
+    meant = hint(text, position)
+    return QueryError(f"{met}{f': {meant}' if meant else ''}; expected {_listed(expected)}", text, position)
 
 
 def _unreadable(text: str, position: int) -> str:

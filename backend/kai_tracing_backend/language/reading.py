@@ -37,6 +37,7 @@ from kai_tracing_backend.language.vocabulary import (
     FUNCTIONS,
     INTRINSICS,
     METRICS,
+    MISNOMERS,
     SCOPES,
     UNITS,
 )
@@ -307,7 +308,7 @@ def _word(token: Token) -> Field | Literal:
     scope, dot, rest = text.partition(".")
     if not dot:
         known = [*INTRINSICS, *ALIASES, *ENUMS, "true", "false", "nil"]
-        hint = "" if ":" in text else f"; an attribute is written .{text} or span.{text}"
+        hint = "" if ":" in text else f"; an attribute is written .{text} or span.{text}, and a text in quotes"
         raise Mistake(f"{text} is unknown{_near(text, known)}{hint}", position)
     if scope not in (*SCOPES, ""):
         scope, rest = "", text
@@ -334,5 +335,7 @@ def _nanoseconds(text: str) -> int:
 
 
 def _near(word: str, known: tuple[str, ...] | list[str]) -> str:
-    near = get_close_matches(word, known, 1)
-    return f": did you mean {near[0]}?" if near else ""
+    """What may have been meant, in whatever case it is written."""
+    named = {name.lower(): name for name in reversed(known)}
+    near = [word.lower()] if word.lower() in MISNOMERS else get_close_matches(word.lower(), named, 1)
+    return f": did you mean {MISNOMERS.get(near[0]) or named[near[0]]}?" if near else ""

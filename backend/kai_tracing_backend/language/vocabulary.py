@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = ["ALIASES", "ENUMS", "FUNCTIONS", "INTRINSICS", "METRICS", "SCOPES", "UNITS", "Kind"]
+__all__ = ["ALIASES", "ENUMS", "FUNCTIONS", "INTRINSICS", "METRICS", "MISNOMERS", "SCOPES", "UNITS", "Kind"]
 
 Kind: TypeAlias = Literal["string", "int", "float", "duration", "bool", "status", "kind", "nil"]
 
@@ -46,6 +46,23 @@ ALIASES = {
     "childCount": "span:childCount",
 }
 """Other spellings of intrinsics."""
+
+MISNOMERS = {
+    "service": "service.name",
+    "servicename": "service.name",
+    "operation": "name",
+    "operationname": "name",
+    "spanname": "name",
+    "traceid": "trace:id",
+    "trace_id": "trace:id",
+    "spanid": "span:id",
+    "span_id": "span:id",
+    "parentid": "span:parentID",
+    "parent_id": "span:parentID",
+    "rootservice": "rootServiceName",
+    "latency": "duration",
+}
+"""What others call it, in lower case: not taken, but explained."""
 
 ENUMS: dict[str, tuple[Kind, int]] = {
     "unset": ("status", 0),
