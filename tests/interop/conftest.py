@@ -45,6 +45,34 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="session")
+def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Opens a URL in a browser without a screen, and gives the document once its scripts have nothing more to do."""
+    options = [
+        "--headless=new",
+        "--disable-gpu",
+        "--window-size=1400,1200",
+        "--virtual-time-budget=20000",
+        "--dump-dom",
+    ]
+    command = [_FETCH["browser"](), *options]
+    if os.geteuid() == 0:
+        command.append("--no-sandbox")  # it has none for root
+
+    def document(url: str) -> str:
+        profile = f"--user-data-dir={tmp_path_factory.mktemp('browser')}"
+        done = subprocess.run([*command, profile, url], capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout
+
+    return document
+
+
+@pytest.fixture(scope="session")
+def lens() -> Path:
+    """The folder of Zipkin's web interface."""
+    return Path(_FETCH["lens"]())
+
+
+@pytest.fixture(scope="session")
 def run_js() -> RunScript:
     """Runs a JavaScript sender with these arguments, and gives the spans that its library made."""
     environment = {**os.environ, "NODE_PATH": str(_FETCH["js"]())}

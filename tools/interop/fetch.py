@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
 ZIPKIN_VERSION = "3.6.1"
 JAEGER_VERSION = "v1.76.0"  # the tag of the module; it is Jaeger 2.13
@@ -25,6 +27,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kai-
 ATTEMPTS = 3
 DOWNLOAD_SECONDS = 300.0
 BUILD_SECONDS = float(os.environ.get("INTEROP_BUILD_TIMEOUT") or 3600)
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _SENDERS = Path(__file__).parents[2] / "tests" / "interop" / "js"
 
 
@@ -72,6 +75,27 @@ def js() -> Path:
             _download(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
             (place / "node_modules").replace(modules)
     return modules
+
+
+def lens() -> Path:
+    """The folder of Zipkin's web interface, out of its server; a browser must be there to look at it."""
+    browser()
+    pages = CACHE / f"lens-{ZIPKIN_VERSION}"
+    if not pages.exists():
+        with ZipFile(zipkin()) as server, _workplace() as place:
+            (inner,) = (name for name in server.namelist() if name.startswith("BOOT-INF/lib/zipkin-lens-"))
+            with ZipFile(BytesIO(server.read(inner))) as packed:
+                packed.extractall(place)
+            (place / "zipkin-lens").replace(pages)
+    return pages
+
+
+def browser() -> str:
+    """The command of a browser that runs without a screen."""
+    for name in _BROWSERS:
+        if found := shutil.which(name):
+            return found
+    raise NotAvailableError(f"needs one of {', '.join(_BROWSERS)} to look at it, and none is installed")
 
 
 def _prepare_jaeger(place: Path) -> None:
@@ -136,4 +160,4 @@ def _run(command: list[str], place: Path, seconds: float) -> str:
     return output
 
 
-PARTS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger, "js": js}
+PARTS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger, "js": js, "lens": lens}
