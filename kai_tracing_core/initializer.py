@@ -150,9 +150,8 @@ def _last_processors(extensions: plugins.Extensions, settings: TracingSettings) 
         try:
             processors.append(Redactor(rules, hook))
         except ValueError as error:
-            raise ConfigurationError(
-                f"{settings.describe('redaction.keys')}, {settings.describe('redaction.patterns')}: {error}"
-            ) from error
+            given = [f"redaction.{name}" for name in ("keys", "patterns") if getattr(redaction, name)]
+            raise ConfigurationError(f"{', '.join(map(settings.describe, given))}: {error}") from error
     if settings.limits.span_bytes is not None:
         from kai_tracing_core.processing.size_limit import SizeLimiter
 

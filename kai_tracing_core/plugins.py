@@ -54,6 +54,15 @@ _EXTRAS: dict[Kind, Sequence[str]] = {
     "providers": ("opentelemetry", "zipkin", "jaeger", "inmemory", "noop"),
     "telemetry": ("opentelemetry", "prometheus"),
 }
+_OTHER_NAMES = {
+    "otlp": "opentelemetry",
+    "otel": "opentelemetry",
+    "memory": "inmemory",
+    "none": "noop",
+    "w3c": "tracecontext",
+    "probabilistic": "ratio",
+}
+"""What some people call what we have."""
 _NOOP = Entry(f"{PROJECT}.providers", "noop", "kai_tracing_core.noop:NoopProvider", "")
 _SINGULAR: dict[Kind, str] = {
     "providers": "provider",
@@ -102,7 +111,8 @@ class Plugin:
                 ) from error
             raise ConfigurationError(
                 f"the {self} cannot be imported: {type(error).__name__}: {error}. "
-                f"Repair or reinstall {self.distribution.partition(' ')[0]}, or choose another one."
+                f"Repair or reinstall {self.distribution.partition(' ')[0]}, or "
+                f"{'uninstall it' if self.kind == 'plugins' else 'choose another one'}."
             ) from error
 
     def __str__(self) -> str:
@@ -152,7 +162,7 @@ def choose(kind: Kind, name: str, setting: str) -> Plugin:
     Raises:
         ConfigurationError: there is none, or there are several.
     """
-    found = find(kind)
+    asked, found = name, find(kind)
     matches = [plugin for plugin in found if plugin.name == name]
     if len(matches) == 1:
         return matches[0]
@@ -163,8 +173,11 @@ def choose(kind: Kind, name: str, setting: str) -> Plugin:
         )
     known = list(dict.fromkeys(plugin.name for plugin in found))
     others = [other for other in (*known, *_extras(kind)) if other != name]
+    meant = _OTHER_NAMES.get(name.lower())
+    name = meant if meant in others else name
+    hint = f" Did you mean {meant}?" if meant in others else did_you_mean(name, others)
     raise ConfigurationError(
-        f"{setting}: no {_SINGULAR[kind]} {name!r} is installed.{did_you_mean(name, others)} "
+        f"{setting}: no {_SINGULAR[kind]} {asked!r} is installed.{hint} "
         f"Installed: {', '.join(known) or 'none'}.{_install(kind, name)}"
     )
 
@@ -258,10 +271,16 @@ def create_provider(
         raise ConfigurationError(f"the {plugin} cannot be started: {type(error).__name__}: {error}") from error
 
 
-def create_sampler(settings: TracingSettings) -> Sampler:
-    """The sampler that `TRACING_SAMPLER` names. Raises ConfigurationError where that cannot be."""
+def create_sampler(settings: TracingSettings, said_by: TracingSettings | None = None) -> Sampler:
+    """The sampler that `TRACING_SAMPLER` names. Raises ConfigurationError where that cannot be.
+
+    Of a sampler inside another, `said_by` are the settings that the user knows.
+    """
+    said = (
+        f"{said_by.describe('sampler')}, {said_by.describe('sampler_arg')}" if said_by else settings.describe("sampler")
+    )
     name = settings.sampler if isinstance(settings.sampler, str) else str(settings.sampler.get("type", ""))
-    plugin = choose("samplers", name, settings.describe("sampler"))
+    plugin = choose("samplers", name, said)
     argument = settings.sampler_arg
     try:
         return load(

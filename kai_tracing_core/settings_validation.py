@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "check_names", "core_leaves", "section_leaves"]
 
+_OF_PROVIDERS = frozenset(("endpoint", "headers", "protocol", "timeout"))
+
 logger = logging.getLogger(__name__)
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -39,15 +41,18 @@ def _unknown(setting: str, leaf: Leaf, known: list[str]) -> str:
     if inside := [name for name in known if name.startswith(f"{setting}.")]:
         return f"{written} is a section, of {', '.join(inside)}. Set those."
     if leaf.is_variable:
-        hint = _double_underscore(setting) or did_you_mean(variable(setting), map(variable, known))
+        hint = _of_provider(setting) or did_you_mean(variable(setting), map(variable, known))
     else:
         hint = did_you_mean(setting, known)
     return f"{written} is not a setting that there is.{hint} Correct or remove it."
 
 
-def _double_underscore(setting: str) -> str | None:
-    """What to say to `TRACING_ZIPKIN_ENDPOINT`: a section's name needs two underscores behind it."""
+def _of_provider(setting: str) -> str | None:
+    """What to say to `TRACING_ENDPOINT`, and to `TRACING_ZIPKIN_ENDPOINT` without its second underscore."""
     from kai_tracing_core.plugins import names
+
+    if setting in _OF_PROVIDERS:
+        return f" It is the provider's, as in {variable(f'zipkin.{setting}')}."
 
     for name in map(_normal, names("providers")):
         if setting.startswith(f"{name}_"):

@@ -45,6 +45,19 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker; the table above is ours
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from kai_tracing_core.plugins import names
+
+            if "backend" in names("plugins"):
+                raise
+            where = 'Those of the trace backend come with pip install "kai-tracing-core[backend]".'
+            raise click.UsageError(f"{error.message} {where}", error.ctx) from None
+
     def _load_plugins(self) -> None:
         if self._plugins_loaded:
             return

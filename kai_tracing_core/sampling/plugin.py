@@ -26,7 +26,7 @@ class _BuiltIn:
         from kai_tracing_core.sampling.config import SamplerContext, create_sampler
 
         def other(name: str, argument: str | None) -> Sampler:
-            return plugins.create_sampler(settings.replace(sampler=name, sampler_arg=argument))
+            return plugins.create_sampler(settings.replace(sampler=name, sampler_arg=argument), settings)
 
         context = SamplerContext(service_name=settings.service_name, plugin=other)
         if isinstance(settings.sampler, dict):

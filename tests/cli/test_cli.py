@@ -12,7 +12,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from click.testing import CliRunner
 
+from kai_tracing_core import plugins
+from kai_tracing_core.cli.app import cli
 from tests.support.distributions import add_distribution
 
 _COMMAND = Path(sys.executable).parent / "kai-tracing"
@@ -315,3 +318,12 @@ class TestDoctor:
         done = kai_tracing("doctor", "--timeout", "0.2", TRACING_TYPE="hanging")
         assert done.returncode == 1
         assert "✗ fork: a forked child hangs" in done.stdout
+
+
+def test_commands_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the backend is not installed, an unknown command says how its commands come; where it is, it does not."""
+    for installed, said in (([], True), (["backend"], False)):
+        monkeypatch.setattr(plugins, "names", lambda kind, installed=installed: installed)
+        answer = CliRunner().invoke(cli, ["serv"])
+        assert answer.exit_code == 2
+        assert ('pip install "kai-tracing-core[backend]"' in answer.output) is said

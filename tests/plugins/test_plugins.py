@@ -102,6 +102,8 @@ class TestChoosing:
             "TRACING_TYPE = 'in_memory' (keyword): no provider 'in_memory' is installed. Did you mean inmemory? "
             "Installed: inmemory, "
         )
+        with pytest.raises(ConfigurationError, match=r"no provider 'OTLP' .* Did you mean opentelemetry\?"):
+            initialize_tracing(type="OTLP", service=TracingService(auto=False))
         with pytest.raises(ConfigurationError, match="no sampler 'half' is installed"):
             initialize_tracing(type="inmemory", sampler="half", service=TracingService(auto=False))
         with pytest.raises(ConfigurationError, match=r"no propagation format 'b33' .* Did you mean b3\?"):
@@ -221,6 +223,31 @@ class TestLoading:
             ConfigurationError, match=r"provider 'failing'.* cannot be started: OSError: no such device"
         ):
             initialize_tracing(type="failing", service=TracingService(auto=False))
+
+    def test_function(self, service: TracingService) -> None:
+        """A function is called with those of the hook's arguments that it names."""
+
+        def sampler(argument: str | None) -> Sampler:
+            assert argument == "1"
+            return AlwaysOff()
+
+        def provider() -> TracingProvider:
+            return NoopProvider()
+
+        register_plugin(provider, name="own", kind="providers")
+        register_plugin(sampler, name="own", kind="samplers")
+        initialize_tracing(type="own", service=service)
+        assert isinstance(service.provider, NoopProvider)
+        initialize_tracing(type="inmemory", sampler="own", sampler_arg="1", service=service)
+        assert isinstance(service.provider, RecordingProvider)
+        assert isinstance(service.provider.config.sampler, AlwaysOff)
+
+    def test_unknown_sampler_in_another(self) -> None:
+        """A sampler inside another that there is not: the error shows what the user wrote."""
+        with pytest.raises(ConfigurationError, match=r"SAMPLER_ARG = 'GET=always_of' .*Did you mean always_off\?"):
+            initialize_tracing(
+                type="inmemory", sampler="rules", sampler_arg="GET=always_of", service=TracingService(auto=False)
+            )
 
     def test_bad_sampler_argument(self) -> None:
         """What a sampler says about its argument is told with both settings."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from kai_tracing_core.initializer import create
 from kai_tracing_core.provider import RecordingProvider
 from kai_tracing_core.sampling.base import Sampler
 from kai_tracing_core.sampling.config import BUILT_IN, SamplerContext, create_sampler
+from kai_tracing_core.sampling.plain import create_plain
 from kai_tracing_core.sampling.ratio import TraceIdRatio
 from kai_tracing_core.sampling.tail import Tail
 from kai_tracing_core.sampling.tail_processor import TailProcessor
@@ -177,3 +180,29 @@ def test_settings_choose_the_sampler(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     stats = made.stats()
     assert stats.unsampled + stats.dropped.get("tail_sampled", 0) == stats.started == 1
     made.shutdown(1)
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in {"rules", "remote", "tail", "parent_based"}])
+@pytest.mark.parametrize("argument", ["", "0", "0.5", "1", "7", "-1", "nan", "inf", "much"])
+def test_plain_ones_are_the_same(name: str, argument: str) -> None:
+    """What a name and a number describe is made without the models, and is what they make; or else is left to them."""
+    plain = create_plain(name, argument)
+    if plain is None:
+        return
+    expected = create_sampler(name, argument)
+    assert (type(plain), plain.description) == (type(expected), expected.description)
+
+
+@pytest.mark.parametrize(("name", "argument"), [("parentbased_always_on", ""), ("ratio", "0.1"), ("adaptive", "5")])
+def test_plain_ones_import_no_pydantic(name: str, argument: str) -> None:
+    """Starting with one of them does not import the models, nor pluggy or importlib.metadata."""
+    program = (
+        "import sys\n"
+        "from kai_tracing_core import initialize_tracing, plugins\n"
+        "plugins.find = lambda kind, find=plugins.find: [] if kind == 'plugins' else find(kind)\n"
+        f"initialize_tracing(type='inmemory', sampler={name!r}, sampler_arg={argument or None!r})\n"
+        "heavy = {'pydantic', 'pluggy', 'importlib.metadata', 'email', 'concurrent.futures'}\n"
+        "print(heavy & set(sys.modules) or 'none')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("none\n", 0), done.stderr

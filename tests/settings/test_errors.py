@@ -22,6 +22,7 @@ from tests.settings.test_sources import Shop
         ("TRACING_BATCH__DELAYS", "1", "Did you mean TRACING_BATCH__DELAY?"),
         ("TRACING_BACTH__DELAY", "1", "Did you mean TRACING_BATCH__DELAY?"),
         ("TRACING_BATCH_DELAY", "1", "Did you mean TRACING_BATCH__DELAY?"),
+        ("TRACING_ENDPOINT", "x", "It is the provider's, as in TRACING_ZIPKIN__ENDPOINT."),
         ("TRACING_ZIPKIN_ENDPOINT", "x", "Did you mean TRACING_ZIPKIN__ENDPOINT, with two underscores?"),
     ],
 )
