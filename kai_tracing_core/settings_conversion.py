@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from kai_tracing_core.settings_sources import parse_key_values, parse_list
 
-__all__ = ["SecretStr", "convert", "http_url", "kinds"]
+__all__ = ["SecretStr", "convert", "http_url", "kinds", "with_path"]
 
 
 class SecretStr:
@@ -50,6 +50,11 @@ def http_url(value: str | None) -> str | None:
     if value is not None and not value.partition("://")[2].partition("/")[0]:
         raise ValueError("input should be a URL that names a host")
     return value
+
+
+def with_path(url: str, path: str) -> str:
+    """The URL; one that is the address of a server alone gets the path."""
+    return url if "/" in url.partition("://")[2].rstrip("/") else url.rstrip("/") + path
 
 
 def kinds(annotation: Any) -> set[type]:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import ClassVar
 
 from kai_tracing_core.settings import ProviderSettings, SecretStr, http_url, setting
+from kai_tracing_core.settings_conversion import with_path
 
 __all__ = ["JaegerSettings", "Protocol"]
 
@@ -19,9 +20,9 @@ class Protocol(str, Enum):
     COLLECTOR = "collector"
 
 
-_ENDPOINTS = {
-    Protocol.OTLP: "http://localhost:4318/v1/traces",
-    Protocol.COLLECTOR: "http://localhost:14268/api/traces",
+_PLACES = {
+    Protocol.OTLP: ("http://localhost:4318", "/v1/traces"),
+    Protocol.COLLECTOR: ("http://localhost:14268", "/api/traces"),
 }
 
 
@@ -45,7 +46,7 @@ class JaegerSettings(ProviderSettings):
     endpoint: str | None = setting(
         default=None,
         check=http_url,
-        description="URL that takes OTLP (http://localhost:4318/v1/traces) or thrift (http://localhost:14268/api/traces).",
+        description="URL that takes OTLP (http://localhost:4318) or thrift (:14268); the path may be left out.",
     )
     timeout: float = setting(default=10.0, gt=0, description="Seconds that one request may take.")
     headers: dict[str, str] = setting(default={}, description="Headers of every request.", secret=True)
@@ -64,4 +65,5 @@ class JaegerSettings(ProviderSettings):
     @property
     def url(self) -> str:
         """The endpoint in effect."""
-        return self.endpoint or _ENDPOINTS[self.protocol]
+        server, path = _PLACES[self.protocol]
+        return with_path(self.endpoint or server, path)

@@ -273,3 +273,11 @@ def test_otlp_does_without_jaeger_client() -> None:
         "assert not {'jaeger_client', 'tornado', 'thrift'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_path_may_be_left_out() -> None:
+    """The address of a server alone, which takes no spans, gets the path of its protocol; any other path is left."""
+    assert JaegerSettings(endpoint="http://jaeger:4318").url == "http://jaeger:4318/v1/traces"
+    collector = JaegerSettings(endpoint="http://jaeger:14268/", protocol=Protocol.COLLECTOR)
+    assert collector.url == "http://jaeger:14268/api/traces"
+    assert JaegerSettings(endpoint="http://proxy/jaeger").url == "http://proxy/jaeger"

@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from kai_tracing_core.settings import ProviderSettings, http_url, setting
+from kai_tracing_core.settings_conversion import with_path
 from kai_tracing_zipkin.encoding import Encoding
 
 __all__ = ["ZipkinSettings"]
+
+
+_PATH = "/api/v2/spans"
+
+
+def _endpoint(value: str) -> str:
+    http_url(value)
+    return with_path(value, _PATH)
 
 
 def _ip(value: str | None) -> str | None:
@@ -27,9 +36,9 @@ class ZipkinSettings(ProviderSettings):
     }
 
     endpoint: str = setting(
-        default="http://localhost:9411/api/v2/spans",
-        check=http_url,
-        description="URL that takes Zipkin v2 spans.",
+        default=f"http://localhost:9411{_PATH}",
+        check=_endpoint,
+        description="URL that takes Zipkin v2 spans; `/api/v2/spans` is added to one without a path.",
     )
     encoding: Encoding = setting(default=Encoding.JSON, description="`json` or `protobuf`, both of version 2.")
     timeout: float = setting(default=10.0, gt=0, description="Seconds that one request may take.")

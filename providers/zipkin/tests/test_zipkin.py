@@ -332,3 +332,10 @@ def test_chosen_by_the_environment() -> None:
     assert request.headers["x-tenant"] == "blue"
     assert request.headers["content-type"] == "application/x-protobuf"
     assert [(span.name, span.service) for span in request.spans] == [("from the environment", "shop")]
+
+
+@pytest.mark.parametrize("server", ["http://zipkin:9411", "http://zipkin:9411/"])
+def test_the_path_may_be_left_out(server: str) -> None:
+    """The address of a server alone, which takes no spans, gets the path that does; any other path is left."""
+    assert ZipkinSettings(endpoint=server).endpoint == "http://zipkin:9411/api/v2/spans"
+    assert ZipkinSettings(endpoint="https://proxy/zipkin/").endpoint == "https://proxy/zipkin/"
