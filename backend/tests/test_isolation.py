@@ -32,13 +32,12 @@ def _rfc3339(nanoseconds: int) -> str:
     return datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-PUBLIC = {"/healthz", "/readyz"}
+PUBLIC = {"/", "/api/v1/docs", "/api/v1/openapi.json", "/healthz", "/readyz"}
 """What nobody needs a token for."""
 
 NOT_OF_A_TENANT = {
     *PUBLIC,
     "/metrics",
-    "/api/v1/openapi.json",
     "/api/v1/query/validate",
     "/api/echo",
     "/api/status/buildinfo",

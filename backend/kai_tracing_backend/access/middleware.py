@@ -43,7 +43,7 @@ _READING_POSTS = frozenset(("/api/v1/query/validate",))
 """Questions that are too long for an address."""
 _OF_SENDERS = "/api/v1/sampling/"
 _OF_ADMINS = re.compile(r"/api/v1/tokens(/.*)?")
-_PUBLIC = frozenset(("/healthz", "/readyz"))
+_PUBLIC = frozenset(("/", "/api/v1/docs", "/api/v1/openapi.json", "/healthz", "/readyz"))
 
 
 def api_policy(method: str, path: str) -> Scope | None:

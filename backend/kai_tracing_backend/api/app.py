@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from kai_tracing_backend.api import health, jaeger, jaeger_v3, tempo, zipkin
+from kai_tracing_backend.api import health, jaeger, jaeger_v3, reference, tempo, zipkin
 from kai_tracing_backend.api.errors import KNOWN, problem_of
 from kai_tracing_backend.api.v1 import (
     archive,
@@ -30,6 +30,7 @@ from kai_tracing_backend.api.v1 import (
 __all__ = ["api_app"]
 
 _ROUTERS = (
+    reference.router,
     health.router,
     traces.router,
     search.router,

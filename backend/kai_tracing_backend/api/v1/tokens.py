@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse
@@ -31,6 +31,8 @@ from kai_tracing_backend.storage.contract import StoreError
 
 __all__ = ["router"]
 
+ScopeName = Literal["ingest", "query", "admin", "metrics"]
+
 router: APIRouter = router_of("tokens", limited=False)
 
 
@@ -50,7 +52,7 @@ class NewToken(_Model):
     """A token to make; it holds before `expires`, for ever without."""
 
     name: Annotated[str, Field(min_length=1, max_length=100, examples=["shop"])]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=20, description="What it is for.")]
+    scopes: Annotated[list[ScopeName], Field(min_length=1, max_length=20, description="What it is for.")]
     expires: Annotated[AwareDatetime | None, Field(description="RFC 3339.")] = None
     limits: TokenLimits = TokenLimits()
 
@@ -61,7 +63,7 @@ class TokenDocument(_Model):
     id: Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
     name: str
     tenant: str
-    scopes: list[Scope]
+    scopes: list[ScopeName]
     created: datetime
     expires: datetime | None
     limits: TokenLimits
@@ -119,7 +121,11 @@ def create(issuer: Issuing, grant: Granted, body: NewToken, response: Response) 
         raise ParameterError("expires", "is over already")
     try:
         made, text = issuer.create(
-            grant, body.name, body.scopes, body.expires, Limits(**body.limits.model_dump(by_alias=False))
+            grant,
+            body.name,
+            list(map(Scope, body.scopes)),
+            body.expires,
+            Limits(**body.limits.model_dump(by_alias=False)),
         )
     except DeniedError as error:
         return JSONResponse({"error": error.message}, error.status)
@@ -148,4 +154,4 @@ def revoke(
 
 def _fields(token: Token, used: str | None) -> dict[str, Any]:
     fields = token.model_dump(exclude={"hash", "scopes"})
-    return {**fields, "scopes": sorted(token.scopes), "last_used": used}
+    return {**fields, "scopes": sorted(scope.value for scope in token.scopes), "last_used": used}
