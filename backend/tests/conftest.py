@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.register_assert_rewrite("kai_tracing_core.testing", "kai_tracing_backend.testing")
+
+# ruff: noqa: E402 - assertions are rewritten on import only
 from kai_tracing_backend.app import Backend
 from kai_tracing_backend.sampling.journal import Journal
 from kai_tracing_backend.sampling.tail import TailOptions, TailSampling

@@ -1,10 +1,9 @@
-"""What the parts of the contract suite share: fixtures, capabilities, and the guard against silenced tests."""
+"""What the parts of a provider's contract share: fixtures and capabilities."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import pytest
 
@@ -13,22 +12,11 @@ from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.provider import RecordingProvider, TracingProvider
 from kai_tracing_core.service import TracingService
 from kai_tracing_core.span import Span
+from kai_tracing_core.testing.suite import ContractSuite
 
-__all__ = ["Contract", "needs"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["Contract"]
 
 _SHUTDOWN_TIMEOUT = 0.05
-
-
-def needs(capability: str, value: bool = True) -> Callable[[F], F]:
-    """Mark a contract test that holds only for providers whose class attribute `capability` is `value`."""
-
-    def mark(test: F) -> F:
-        vars(test).setdefault("needs", {})[capability] = value
-        return test
-
-    return mark
 
 
 class Recorder(SpanProcessor):
@@ -42,7 +30,7 @@ class Recorder(SpanProcessor):
         self.spans.append(span)
 
 
-class Contract:
+class Contract(ContractSuite, contract=True):
     """The base of the suite: override the fixture `provider`, and `finished` where that is necessary.
 
     What a provider cannot do by its nature is denied by a class attribute; the tests of it are then not collected,
@@ -57,13 +45,6 @@ class Contract:
 
     limits: ClassVar[SpanLimits] = SpanLimits()
     """What one span may hold, as the provider is configured here."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if not _is_ours(cls):
-            for name, test in _contract_tests(cls).items():
-                if name not in vars(cls):
-                    setattr(cls, name, test if _wanted(cls, test) else None)
 
     @pytest.fixture
     def provider(self) -> TracingProvider:
@@ -100,34 +81,3 @@ class Contract:
     def named(self, provider: TracingProvider) -> dict[str, Span]:
         """What ended, by name."""
         return {span.name: span for span in self.finished(provider)}
-
-    def test_no_contract_test_is_silenced(self) -> None:
-        """Every test of the contract is there as it was written: not overridden, deleted, skipped or made to fail."""
-        silenced = [
-            name
-            for name, test in _contract_tests(type(self)).items()
-            if _wanted(type(self), test) and inspect.getattr_static(self, name, None) is not test
-        ]
-        assert not silenced, f"these contract tests are overridden; deny a capability instead: {silenced}"
-        marks = getattr(type(self), "pytestmark", ())
-        marks = {mark.name for mark in (marks if isinstance(marks, (list, tuple)) else (marks,))}
-        assert not marks & {"skip", "skipif", "xfail"}, "contract tests may be neither skipped nor expected to fail"
-
-
-def _is_ours(cls: type) -> bool:
-    return cls.__module__.rpartition(".")[0] == __name__.rpartition(".")[0]
-
-
-def _contract_tests(cls: type) -> dict[str, Any]:
-    """The tests that the modules of this package define for `cls`, by name."""
-    return {
-        name: value
-        for base in reversed(cls.__mro__)
-        if _is_ours(base)
-        for name, value in vars(base).items()
-        if name.startswith("test_")
-    }
-
-
-def _wanted(cls: type, test: Any) -> bool:
-    return all(getattr(cls, capability) is value for capability, value in vars(test).get("needs", {}).items())

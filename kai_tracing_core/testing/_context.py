@@ -14,7 +14,8 @@ import pytest
 from kai_tracing_core.provider import TracingProvider
 from kai_tracing_core.service import TracingService
 from kai_tracing_core.span import Span, SpanOptions
-from kai_tracing_core.testing._base import Contract, needs
+from kai_tracing_core.testing._base import Contract
+from kai_tracing_core.testing.suite import needs
 from kai_tracing_core.trace_context import RANDOM, SAMPLED, TraceContext
 
 __all__ = ["ContextContract"]
@@ -34,7 +35,7 @@ def current(provider: TracingProvider) -> str | None:
     return span.span_id if span is not None and span.trace_context.is_valid else None
 
 
-class ContextContract(Contract):
+class ContextContract(Contract, contract=True):
     """Parents local and remote, the sampled flag, propagation, activation, and that nothing stays current."""
 
     # -- parents -----------------------------------------------------------------------------------------------------

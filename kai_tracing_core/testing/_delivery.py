@@ -12,7 +12,8 @@ from kai_tracing_core.processing.processor import Stats
 from kai_tracing_core.provider import TracingProvider
 from kai_tracing_core.service import TracingService
 from kai_tracing_core.span import SpanOptions
-from kai_tracing_core.testing._base import Contract, needs
+from kai_tracing_core.testing._base import Contract
+from kai_tracing_core.testing.suite import needs
 
 __all__ = ["DeliveryContract"]
 
@@ -24,7 +25,7 @@ def _balanced(stats: Stats) -> bool:
     return stats.ended == stats.queued + stats.exported + stats.spooled + sum(stats.dropped.values())
 
 
-class DeliveryContract(Contract):
+class DeliveryContract(Contract, contract=True):
     """Flush, shutdown, and that every span is accounted for, whether anybody listens or not."""
 
     def test_the_provider_has_a_name(self, provider: TracingProvider) -> None:

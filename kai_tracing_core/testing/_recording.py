@@ -14,7 +14,8 @@ import pytest
 from kai_tracing_core.provider import TracingProvider
 from kai_tracing_core.service import TracingService
 from kai_tracing_core.span import Link, SpanKind, SpanOptions, SpanStatusCode
-from kai_tracing_core.testing._base import Contract, needs
+from kai_tracing_core.testing._base import Contract
+from kai_tracing_core.testing.suite import needs
 from kai_tracing_core.trace_context import TraceContext
 
 __all__ = ["RecordingContract"]
@@ -24,7 +25,7 @@ _NOON = 1_700_000_000 * _SECOND
 _ELSEWHERE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, is_remote=True)
 
 
-class RecordingContract(Contract):
+class RecordingContract(Contract, contract=True):
     """Lifecycle, status, limits, attribute types, events, links and exceptions."""
 
     # -- lifecycle ---------------------------------------------------------------------------------------------------

@@ -13,15 +13,15 @@ The suite shuts the provider down after each test. Needs pytest, which core does
 
 from __future__ import annotations
 
-from kai_tracing_core.testing._base import needs
 from kai_tracing_core.testing._context import ContextContract
 from kai_tracing_core.testing._delivery import DeliveryContract
 from kai_tracing_core.testing._recording import RecordingContract
+from kai_tracing_core.testing.suite import needs
 
 __all__ = ["ProviderContract", "needs"]
 
 
-class ProviderContract(RecordingContract, ContextContract, DeliveryContract):
+class ProviderContract(RecordingContract, ContextContract, DeliveryContract, contract=True):
     """Everything that holds for every provider.
 
     Override the fixture `provider`. Where finished spans cannot be read through `RecordingProvider.pipeline`,

@@ -16,6 +16,7 @@ from kai_tracing_backend.keeping import NEVER, AttributeTest, Cut, KeepRule, Lot
 from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.storage.contract import SpanStore
 from kai_tracing_backend.testing.store_contract import DAY, EVER, MINUTE, NOON, OpenedStore, batch, span
+from kai_tracing_core.testing.suite import needs
 
 __all__ = ["RetentionContract", "rule"]
 
@@ -35,7 +36,7 @@ def after(days: int) -> Cut:
     return Cut(MIDNIGHT + days * DAY)
 
 
-class RetentionContract(OpenedStore):
+class RetentionContract(OpenedStore, contract=True):
     """The tests."""
 
     def _left(self, store: SpanStore) -> list[int]:
@@ -204,6 +205,7 @@ class RetentionContract(OpenedStore):
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
+    @needs("archiving")
     def test_what_goes_is_given_away_first_where_the_rule_says_so(self, store: SpanStore) -> None:
         """Every span of such a trace as it was, by day; nothing of others."""
         rich = span(1, 2, 1, at=NOON + DAY, status=2, attributes={"n": 1, "l": ["x"]}, resource={"service.name": "b"})

@@ -22,6 +22,7 @@ from kai_tracing_backend.storage.contract import (
 from kai_tracing_backend.testing.queries import QUERIES
 from kai_tracing_backend.testing.store_contract import DAY, EVER, NOON, OpenedStore, batch, span
 from kai_tracing_backend.testing.traces import MIDNIGHT, random_traces
+from kai_tracing_core.testing.suite import needs
 
 __all__ = ["SearchContract"]
 
@@ -29,7 +30,7 @@ _SECOND = 1_000_000_000
 _EVERYTHING = 1_000_000
 
 
-class SearchContract(OpenedStore):
+class SearchContract(OpenedStore, contract=True):
     """The tests."""
 
     @pytest.mark.parametrize("seed", [1, 2])
@@ -139,6 +140,7 @@ class SearchContract(OpenedStore):
 
     # -- bounds ------------------------------------------------------------------------------------------------------
 
+    @needs("interruptible")
     def test_reads_have_a_time_and_can_be_cancelled(self, store: SpanStore) -> None:
         """Reads end with an error that says what to do; after the bounds all is as before."""
         store.write(batch(span(1), span(2)))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +15,7 @@ from kai_tracing_backend.columns import SpanColumns
 from kai_tracing_backend.language import all_of, parse_condition
 from kai_tracing_backend.model import Edge, Operation, Scope, SpanEvent, SpanLink, StoredSpan
 from kai_tracing_backend.storage.contract import SpanStore, StoreError
+from kai_tracing_core.testing.suite import ContractSuite
 
 __all__ = ["OpenedStore", "SpanStoreContract", "batch", "span"]
 
@@ -52,10 +53,21 @@ def batch(*spans: StoredSpan) -> Any:
     return columns.finish()
 
 
-class OpenedStore(ABC):
-    """What every contract starts with. `durable` False leaves out tests that close the store and open it again."""
+class OpenedStore(ContractSuite, ABC, contract=True):
+    """What every contract starts with: say how the store is opened.
 
-    durable = True
+    What a store cannot do by its nature is denied by a class attribute of its test class. The tests that need it are
+    then left out, and no others: one that is overridden, deleted or skipped fails `test_no_contract_test_is_silenced`.
+    """
+
+    durable: ClassVar[bool] = True
+    """Whether spans outlive the process. Where not, tests go on with the same store instead of opening it again."""
+
+    interruptible: ClassVar[bool] = True
+    """Whether reads keep to the bounds of their `Cancellation`."""
+
+    archiving: ClassVar[bool] = True
+    """Whether `retention.discard` gives away what goes (`keep_copy`)."""
 
     @abstractmethod
     def open(self, folder: Path) -> SpanStore:
@@ -69,14 +81,14 @@ class OpenedStore(ABC):
         opened.close()
 
     def reopened(self, store: SpanStore, tmp_path: Path) -> SpanStore:
-        """The store closed and opened again; the caller closes it."""
+        """The store closed and opened again where it is durable; the caller closes it."""
         if not self.durable:
-            pytest.skip("this store says that it keeps nothing")
+            return store
         store.close()
         return self.open(tmp_path / "data")
 
 
-class SpanStoreContract(OpenedStore):
+class SpanStoreContract(OpenedStore, contract=True):
     """The tests; those of retention are in `retention_contract.RetentionContract`."""
 
     # -- spans -------------------------------------------------------------------------------------------------------
