@@ -51,7 +51,7 @@ def answering(status: int, body: bytes, delay: threading.Event | None = None) ->
 
 def said(url: str, **options: object) -> str:
     """What the client says when it cannot have the answer."""
-    with ApiClient(url, **options) as client, pytest.raises(click.ClickException) as caught:  # type: ignore[arg-type]
+    with ApiClient(url, **options) as client, pytest.raises(click.ClickException) as caught:
         client.get("/api/v1/services")
     return caught.value.message
 

@@ -285,7 +285,7 @@ def test_a_stop_stores_what_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert began.wait(60)
         send(backend, "jaeger_binary", packet_of(batch(span(2)), compact=False))
         listener = next(one for one in backend.listeners if one.name == "jaeger_binary")
-        until(lambda: listener._waiting)  # type: ignore[attr-defined]  # whether it has come, nothing else says
+        until(lambda: listener._waiting)
         threading.Timer(0.2, go_on.set).start()
     with running(tmp_path) as again:
         assert stored(again) == 2

@@ -95,7 +95,7 @@ def test_a_sender_that_goes_away_does_not_stop_the_queue() -> None:
         def write(self, given: object) -> int:
             return 1
 
-    queue = WriteQueue(Store())  # type: ignore[arg-type]
+    queue = WriteQueue(Store())
     queue.submit(batch(span())).cancel()
     assert queue.submit(batch(span())).result(30) == 1
     queue.close()
@@ -112,7 +112,7 @@ def test_what_cannot_be_built_leaves_no_store_open() -> None:
     def fail(tenant: object) -> object:
         raise OSError("no")
 
-    tenants = Tenants(lambda name: Store(), 1 << 20, build=fail)  # type: ignore[arg-type, return-value]
+    tenants = Tenants(lambda name: Store(), 1 << 20, build=fail)
     with pytest.raises(OSError, match="no"):
         tenants.get()
     assert closed == ["closed"]

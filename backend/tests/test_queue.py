@@ -34,7 +34,7 @@ def test_what_waits_is_written_together_and_bounded() -> None:
     """One commit for all that came during another one; more than may wait is refused; the rest is written at close."""
     store = SlowStore()
     one = batch(span())
-    queue = WriteQueue(store, max_bytes=one.nbytes * 4)  # type: ignore[arg-type]
+    queue = WriteQueue(store, max_bytes=one.nbytes * 4)
     futures = [queue.submit(one)]
     assert store.began.wait(30)
     futures += [queue.submit(one) for _ in range(3)]
@@ -53,7 +53,7 @@ def test_what_waits_is_written_together_and_bounded() -> None:
 def test_one_batch_that_cannot_be_written_fails_alone() -> None:
     """The others of its group are stored; where there is no room, all are told so, and nothing is tried twice."""
     store = SlowStore()
-    queue = WriteQueue(store)  # type: ignore[arg-type]
+    queue = WriteQueue(store)
     first = queue.submit(batch(span()))
     assert store.began.wait(30)
     store.failure = lambda given: StoreError("bad") if "bad" in given["name"].to_pylist() else None

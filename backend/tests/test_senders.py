@@ -147,7 +147,7 @@ def found(backend: Backend, trace_id: str, count: int) -> list[StoredSpan]:
 def test_our_own_providers(backend: Backend, way: str) -> None:
     """An application with kai-tracing, by every protocol: every field, as far as the format has a place for it."""
     kind, options = OWN[way]
-    filled = {name: value.format(**backend.settings.model_dump()) for name, value in options.items()}
+    filled = {name: value.format(**dict(backend.settings)) for name, value in options.items()}
     tracing = initialize_tracing(type=kind, service_name="app", **{kind: filled})
     try:
         with tracing.span("root", kind=SpanKind.CLIENT) as root:
@@ -230,7 +230,7 @@ def test_py_zipkin(backend: Backend, encoding: Encoding, monkeypatch: pytest.Mon
     """Every field that py-zipkin holds of its spans, in both encodings that it has."""
     answers: list[int] = []
 
-    class Transport(BaseTransportHandler):  # type: ignore[misc]  # py-zipkin has no types
+    class Transport(BaseTransportHandler):
         def get_max_payload_bytes(self) -> None:
             return None
 

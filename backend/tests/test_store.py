@@ -101,7 +101,7 @@ def test_deleting_a_day_frees_its_disk(tmp_path: Path) -> None:
 def test_a_deletion_that_was_interrupted_counts_nothing_twice(store: DuckDBStore, tmp_path: Path) -> None:
     """The rollups were copied, the file was not dropped: after a restart they count once, and it can be deleted."""
     store.write(batch(span(1, 1), span(1, 2, 1, service="b")))
-    store._files.drop = lambda file: None  # type: ignore[method-assign]  # the process died before that
+    store._files.drop = lambda file: None
     store.delete_day(date(2024, 10, 4))
     store.close()
     again = DuckDBStore(tmp_path)

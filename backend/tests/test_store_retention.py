@@ -99,10 +99,10 @@ def test_a_day_is_not_dropped_whole_when_a_span_came_meanwhile(store: DuckDBStor
         store.write(batch(span(3)))
         return delete(file, spans)
 
-    store.retention._drop_whole = slow  # type: ignore[method-assign]
+    store.retention._drop_whole = slow
     assert store.retention.discard(TODAY, RULES, after(7)).spans == 2
     assert store.trace("3")
-    store.retention._drop_whole = delete  # type: ignore[method-assign]
+    store.retention._drop_whole = delete
     assert store.retention.discard(TODAY, RULES, after(7)).spans == 1
     assert store.days() == []
 

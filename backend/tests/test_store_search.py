@@ -35,7 +35,7 @@ def test_a_statement_under_way_is_interrupted_and_no_other(tmp_path: Path, how: 
     def endless() -> None:
         def read(cursor: object) -> None:
             began.set()
-            cursor.execute(ENDLESS).fetchall()  # type: ignore[attr-defined]
+            cursor.execute(ENDLESS).fetchall()
 
         list(reading.each(reading.days(), read))
 

@@ -254,7 +254,7 @@ def test_what_arrives_over_http_changes_what_is_served(tmp_path: Path) -> None:
     now = time.time_ns()
     one = {"traceId": f"{1:032x}", "spanId": f"{1:016x}", "name": "op"}
     one |= {"startTimeUnixNano": str(now), "endTimeUnixNano": str(now + 5)}
-    one["attributes"] = [{"key": "sampling.adjusted_count", "value": {"doubleValue": 1e6}}]  # type: ignore[assignment]
+    one["attributes"] = [{"key": "sampling.adjusted_count", "value": {"doubleValue": 1e6}}]
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
     body = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [one]}]}]}).encode()
     with serving(tmp_path, sampling_target=1.0) as backend:

@@ -79,29 +79,29 @@ class _Answer(BaseModel):
 
 
 class _Probabilistic(_Answer):
-    samplingRate: Probability = 0.0  # noqa: N815 - Jaeger's own names, in all of these
+    samplingRate: Probability = 0.0
 
 
 class _RateLimiting(_Answer):
-    maxTracesPerSecond: NonNegativeFloat = 0.0  # noqa: N815
+    maxTracesPerSecond: NonNegativeFloat = 0.0
 
 
 class _Operation(_Answer):
     operation: str
-    probabilisticSampling: _Probabilistic  # noqa: N815
+    probabilisticSampling: _Probabilistic
 
 
 class _Operations(_Answer):
-    defaultSamplingProbability: Probability = 0.0  # noqa: N815
-    defaultLowerBoundTracesPerSecond: NonNegativeFloat = 0.0  # noqa: N815
-    defaultUpperBoundTracesPerSecond: NonNegativeFloat = 0.0  # noqa: N815
-    perOperationStrategies: list[_Operation] | None = None  # noqa: N815
+    defaultSamplingProbability: Probability = 0.0
+    defaultLowerBoundTracesPerSecond: NonNegativeFloat = 0.0
+    defaultUpperBoundTracesPerSecond: NonNegativeFloat = 0.0
+    perOperationStrategies: list[_Operation] | None = None
 
 
 class _Strategy(_Answer):
-    operationSampling: _Operations | None = None  # noqa: N815
-    rateLimitingSampling: _RateLimiting | None = None  # noqa: N815
-    probabilisticSampling: _Probabilistic | None = None  # noqa: N815
+    operationSampling: _Operations | None = None
+    rateLimitingSampling: _RateLimiting | None = None
+    probabilisticSampling: _Probabilistic | None = None
 
 
 def parse_strategy(answer: bytes | str) -> Sampler:

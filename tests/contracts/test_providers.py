@@ -71,16 +71,16 @@ def test_its_name_is_that_of_its_entry_point(name: str) -> None:
 # -- the guard of the suite itself -------------------------------------------------------------------------------------
 
 
-class _Deleted(contract_of("inmemory")):  # type: ignore[misc] # made by a function
+class _Deleted(contract_of("inmemory")):  # made by a function
     test_a_span_ends_once = None
 
 
-class _Overridden(contract_of("inmemory")):  # type: ignore[misc] # made by a function
+class _Overridden(contract_of("inmemory")):  # made by a function
     def test_a_span_ends_once(self) -> None:
         """Pretends."""
 
 
-class _Skipped(contract_of("inmemory")):  # type: ignore[misc] # made by a function
+class _Skipped(contract_of("inmemory")):  # made by a function
     pytestmark = pytest.mark.skip
 
 

@@ -333,7 +333,7 @@ def test_a_block_of_ids_with_a_zero_is_drawn_again() -> None:
             ids._generator = generator
             return 1
 
-    generator, ids._generator = ids._generator, Zeros()  # type: ignore[assignment]  # it has what is called
+    generator, ids._generator = ids._generator, Zeros()
     assert all(ids.span_ids())
 
 

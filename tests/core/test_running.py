@@ -290,7 +290,7 @@ def test_with_span_records_what_escapes(service: TracingService, provider: InMem
     with pytest.raises(ValueError, match="sync"):
         service.with_span("sync", fail)
     with pytest.raises(ValueError, match="async"):
-        asyncio.run(service.with_span("async", afail))  # type: ignore[arg-type] # it is a coroutine, declared wider
+        asyncio.run(service.with_span("async", afail))  # it is a coroutine, declared wider
     assert [len(span.events) for span in provider.spans] == [1, 1]
     assert service.get_current_span() is None
 

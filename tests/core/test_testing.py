@@ -94,7 +94,7 @@ def test_the_suite_says_what_to_override() -> None:
     """Without a provider, or without a way to read one's spans, it says so."""
 
     class Foreign(TracingProvider):
-        start_span = get_current_span = extract_context = inject_context = None  # type: ignore[assignment] # unused
+        start_span = get_current_span = extract_context = inject_context = None  # unused
 
     with pytest.raises(NotImplementedError, match="override `finished`"):
         Contract().finished(Foreign())

@@ -20,7 +20,7 @@ engine = sqlalchemy.create_engine(f"sqlite:///{os.environ['STOCK_DATABASE']}")
 SQLAlchemyInstrumentor().instrument(engine=engine)
 
 app = Flask(__name__)
-app.wsgi_app = TracingWsgiMiddleware(app.wsgi_app)  # type: ignore[method-assign]
+app.wsgi_app = TracingWsgiMiddleware(app.wsgi_app)
 
 
 @app.put("/reservations/<int:order>")

@@ -26,7 +26,7 @@ def chosen() -> RecordingProvider:
     if endpoint := os.environ.get("TRACING_OPENTELEMETRY__ENDPOINT"):
         from kai_tracing_opentelemetry import OpenTelemetryProvider, OpenTelemetrySettings
 
-        otlp = OpenTelemetrySettings.model_validate({"endpoint": endpoint, "protocol": "grpc", "timeout": 5})
+        otlp = OpenTelemetrySettings(endpoint=endpoint, protocol="grpc", timeout=5)
         return OpenTelemetryProvider(otlp, config=config, set_global=False)
     from kai_tracing_zipkin import ZipkinProvider, ZipkinSettings
 

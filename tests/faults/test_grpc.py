@@ -32,7 +32,7 @@ def provider_for() -> Iterator[Make]:
     providers: list[RecordingProvider] = []
 
     def make(url: str, *, timeout: float = GENEROUS, max_elapsed: float = 60.0) -> RecordingProvider:
-        settings = OpenTelemetrySettings.model_validate({"endpoint": url, "protocol": "grpc", "timeout": timeout})
+        settings = OpenTelemetrySettings(endpoint=url, protocol="grpc", timeout=timeout)
         retry = RetryPolicy(initial=0.02, maximum=0.1, max_elapsed=max_elapsed)
         config = PipelineConfig(batch=BatchOptions(delay=3600, retry=retry))
         providers.append(OpenTelemetryProvider(settings, config=config, set_global=False))

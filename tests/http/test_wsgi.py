@@ -64,7 +64,7 @@ def app(service: TracingService, gate: threading.Event) -> flask.Flask:
 @pytest.fixture
 def url(app: flask.Flask, service: TracingService, serve_wsgi: Serve) -> str:
     """The traced application behind a WSGI server."""
-    app.wsgi_app = TracingWsgiMiddleware(app.wsgi_app, service=service, excluded=["/missing"])  # type: ignore[method-assign]
+    app.wsgi_app = TracingWsgiMiddleware(app.wsgi_app, service=service, excluded=["/missing"])
     return serve_wsgi(app)
 
 

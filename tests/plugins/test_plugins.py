@@ -165,7 +165,7 @@ class TestLoading:
                 return AlwaysOff()
 
         for kind in ("providers", "samplers"):
-            register_plugin(Plugin(), name="own", kind=kind)  # type: ignore[arg-type]  # both are kinds
+            register_plugin(Plugin(), name="own", kind=kind)
         initialize_tracing(type="own", sampler="own", sampler_arg="1", service_name="shop", service=service)
         assert isinstance(service.provider, NoopProvider)
 

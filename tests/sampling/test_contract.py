@@ -56,7 +56,7 @@ class TestBuiltIn(SamplerContract):
 
     @pytest.fixture
     def sampler(self, description: object) -> Sampler:
-        return create_sampler(description)  # type: ignore[arg-type]  # strings and tables alike
+        return create_sampler(description)
 
 
 class TestBareAdaptive(SamplerContract):

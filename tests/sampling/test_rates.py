@@ -205,4 +205,4 @@ def test_bounds_on_an_operations_rate() -> None:
 def test_nonsense_is_refused(make: object) -> None:
     """Negative rates and impossible probabilities are errors where the sampler is made."""
     with pytest.raises(ValueError):
-        make()  # type: ignore[operator]  # the parameters are callables
+        make()

@@ -141,7 +141,7 @@ def test_sections_made_in_code() -> None:
     with pytest.raises(ConfigurationError, match="size is missing"):
         LargeShop()
     with pytest.raises(ConfigurationError, match=r"prot is not a setting that there is\. Did you mean port\?"):
-        Shop(prot=1)  # type: ignore[call-arg]  # what is tested
+        Shop(prot=1)
     for name, value, expected in (
         ("port", 0, "greater than or equal to 1"),
         ("port", 100, "less than 100"),
@@ -150,7 +150,7 @@ def test_sections_made_in_code() -> None:
         ("code", "a", "a length of at least 2"),
     ):
         with pytest.raises(ConfigurationError, match=rf"Shop\.{name} = {value!r}: input should .*{expected}"):
-            Shop(**{name: value})  # type: ignore[arg-type]  # what is tested
+            Shop(**{name: value})
 
 
 def test_defaults_are_not_shared() -> None:
@@ -162,9 +162,9 @@ def test_defaults_are_not_shared() -> None:
 def test_nested_sections() -> None:
     """A section inside another may be given as what it is, or as a table."""
     retry = RetrySettings(initial=1)
-    assert BatchSettings(retry=retry) == BatchSettings(retry={"initial": 1})  # type: ignore[arg-type]  # as from a file
+    assert BatchSettings(retry=retry) == BatchSettings(retry={"initial": 1})
     with pytest.raises(ConfigurationError, match="initial"):
-        BatchSettings(retry={"initial": 0})  # type: ignore[arg-type]  # what is tested
+        BatchSettings(retry={"initial": 0})
     with pytest.raises(ConfigurationError, match="is more than max_queue"):
         BatchSettings(max_queue=1)
 

@@ -51,7 +51,7 @@ def _as_before() -> Iterator[None]:
 
 def finished(service: TracingService) -> dict[str, Span]:
     """The finished spans by name."""
-    return {span.name: span for span in service.provider.spans}  # type: ignore[attr-defined]  # the in-memory provider
+    return {span.name: span for span in service.provider.spans}
 
 
 def seconds(span: Span, name: str) -> float:
@@ -220,7 +220,7 @@ class TestTasks:
     def test_existing_factory(self, service: TracingService) -> None:
         """The application's task factory makes the tasks, with whatever it was given, and they are measured."""
 
-        class OwnTask(asyncio.Task):  # type: ignore[type-arg]  # it is not generic at run time before 3.11
+        class OwnTask(asyncio.Task):
             pass
 
         def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> OwnTask:
@@ -284,12 +284,12 @@ class TestTasks:
                 with service.span(name):
                     await asyncio.sleep(0)
 
-        threads = [threading.Thread(target=lambda n=n: asyncio.run(main(f"{n}"))) for n in range(4)]  # type: ignore[misc]  # bound now
+        threads = [threading.Thread(target=lambda n=n: asyncio.run(main(f"{n}"))) for n in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        spans = service.provider.spans  # type: ignore[attr-defined]  # the in-memory provider
+        spans = service.provider.spans
         assert len([span for span in spans if RUNNING in span.attributes]) == 400
 
 
@@ -390,7 +390,7 @@ class TestStalls:
             time.sleep(0.01)
         assert asyncio_steps._watch.sleeps
         asyncio.run(main())
-        assert [len(span.events) for span in stalling.provider.spans] == [1, 1]  # type: ignore[attr-defined]  # in-memory
+        assert [len(span.events) for span in stalling.provider.spans] == [1, 1]
         stalling.shutdown()
         watchdog.join(30)
         assert not watchdog.is_alive()

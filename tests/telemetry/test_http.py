@@ -69,7 +69,7 @@ def test_requests(service: TracingService, url: str) -> None:
     wait_for(telemetry, "GET /items/{number}", 4)
     found = {
         (request.metric, attributes.get("http.response.status_code")): (attributes, snapshot.weight)
-        for request, snapshot in telemetry.http_durations().items()  # type: ignore[attr-defined]  # the in-memory one
+        for request, snapshot in telemetry.http_durations().items()
         for attributes in [dict(request.attributes)]
     }
     attributes, calls = found["http.server.request.duration", 200]
@@ -91,7 +91,7 @@ def test_blocking_handler(service: TracingService, url: str) -> None:
         client.get("/items/1")  # the server makes its loop itself: it is measured from the first span on
         client.get("/blocking")
     wait_for(telemetry, "GET /blocking", 1)
-    (span,) = service.provider.find("GET /blocking")  # type: ignore[attr-defined]  # the in-memory provider
+    (span,) = service.provider.find("GET /blocking")
     (event,) = [event for event in span.events if event.name == "event_loop.stall"]
     assert "in blocking" in event.attributes["code.stacktrace"]
     assert span.attributes["asyncio.running"] >= 0.05

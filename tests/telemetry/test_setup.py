@@ -91,7 +91,7 @@ def test_own_service(initialized: Initialized) -> None:
         @hookimpl
         def kai_tracing_create_telemetry(self, settings: TracingSettings) -> TelemetryService:
             telemetry = InMemoryTelemetry()
-            telemetry.made_for = settings.service_name  # type: ignore[attr-defined]  # to see what it was given
+            telemetry.made_for = settings.service_name
             return telemetry
 
     register_plugin(InMemoryTelemetry, name="as_class", kind="telemetry")

@@ -224,6 +224,6 @@ def test_nan_and_infinity_in_json(collector: HttpCollector) -> None:
 def test_unreadable_answers_do_not_lose_spans(collector: HttpCollector) -> None:
     """A collector that says 200 and then rubbish has taken the spans."""
     rubbish: Callable[[Any], bytes] = lambda _: b"\xff\xff\xff"  # noqa: E731 - stands for a method
-    collector.answer = type("Answer", (), {"SerializeToString": rubbish})()  # type: ignore[assignment]
+    collector.answer = type("Answer", (), {"SerializeToString": rubbish})()
     stats = send(provider_for(OpenTelemetrySettings(endpoint=collector.url)), 1)
     assert (stats.exported, dict(stats.dropped)) == (1, {})

@@ -60,7 +60,7 @@ def test_http(authority: trustme.CA, files: dict[str, str]) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     with HttpCollector() as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # refused handshakes are the point
+        server.handle_error = lambda *_: None
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         url = server.url.replace("http:", "https:")
