@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+
+from kai_tracing_backend.units import DAY, TIMES, WINDOWS, measured
 
 __all__ = ["DAY", "ENDLESS", "ParameterError", "duration", "go_duration", "number", "timestamp", "window"]
 
-DAY = 86_400_000_000_000
 ENDLESS = 1 << 62
 """A time that is after all others, in the year 2116."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_UNITS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,  # and the letter
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-    "d": DAY,
-    "w": 7 * DAY,
-}
-_PART = re.compile(r"(\d{1,19}(?:\.\d{0,9})?|\.\d{1,9})(ns|us|µs|μs|ms|s|m|h|d|w)")
-_GO_UNITS = frozenset(_UNITS) - {"d", "w"}
 _RELATIVE = re.compile(r"now(?:([+-])(.+))?")
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[-+ ]\d\d:\d\d)")
 
@@ -79,22 +66,20 @@ def _within(name: str, moment: int) -> int:
 
 def duration(name: str, text: str) -> int:
     """Nanoseconds of a duration such as `1.5s`, `250ms`, `1h30m` or `7d`."""
-    return _duration(name, text, frozenset(_UNITS), "1.5s, 250ms, 1h30m or 7d")
+    return _duration(name, text, WINDOWS, "1.5s, 250ms, 1h30m or 7d")
 
 
 def go_duration(name: str, text: str) -> int:
     """Nanoseconds of a duration as Go writes it, where the largest unit is an hour; `0` needs none."""
-    return 0 if text == "0" else _duration(name, text, _GO_UNITS, "1.5s, 250ms or 1h30m")
+    return 0 if text == "0" else _duration(name, text, TIMES, "1.5s, 250ms or 1h30m")
 
 
-def _duration(name: str, text: str, units: frozenset[str], such_as: str) -> int:
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text or not {u for _, u in parts} <= units:
+def _duration(name: str, text: str, units: Mapping[str, int], such_as: str) -> int:
+    if (found := measured(text, units)) is None:
         raise ParameterError(name, f"{text[:100]!r} is no duration such as {such_as}")
-    total = int(sum(Decimal(value) * _UNITS[unit] for value, unit in parts))
-    if total > ENDLESS:
+    if found > ENDLESS:
         raise ParameterError(name, f"{text[:100]!r} is too long")
-    return total
+    return found
 
 
 def number(name: str, text: str, lowest: int, highest: int) -> int:

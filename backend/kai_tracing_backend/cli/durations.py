@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
-__all__ = ["duration", "shown"]
+from kai_tracing_backend.units import WINDOWS, measured
 
-_UNITS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60 * 1_000_000_000,
-    "h": 3_600 * 1_000_000_000,
-    "d": 86_400 * 1_000_000_000,
-}
-_TEXT = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})")
+__all__ = ["duration", "shown"]
 
 
 def duration(text: str) -> int:
     """The type of an option or argument that is a duration: the nanoseconds that the text means."""
-    match = _TEXT.fullmatch(text.strip())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no duration: a number and one of {', '.join(_UNITS)}, such as 15m")
-    return round(float(match[1]) * _UNITS[match[2]])
+    if (found := measured("".join(text.split()), WINDOWS)) is None:
+        raise click.BadParameter(f"{text!r} is no duration: a number and one of {', '.join(WINDOWS)}, such as 15m")
+    return found
 
 
 def shown(nanoseconds: float) -> str:

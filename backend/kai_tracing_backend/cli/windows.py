@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from kai_tracing_backend.units import WINDOWS, measured
+
 __all__ = ["window_options"]
 
-_DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d|w))+")
 _HELP = "a duration back from now (`15m`), RFC 3339, or nanoseconds since the epoch."
 
 
@@ -27,4 +27,4 @@ def window_options(since: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 def _moment(text: str) -> str:
-    return f"now-{text}" if _DURATION.fullmatch(text) else text
+    return text if measured(text, WINDOWS) is None else f"now-{text}"

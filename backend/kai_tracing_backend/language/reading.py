@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -41,6 +40,7 @@ from kai_tracing_backend.language.vocabulary import (
     SCOPES,
     UNITS,
 )
+from kai_tracing_backend.units import measured
 
 __all__ = ["Mistake", "Reader"]
 
@@ -189,7 +189,7 @@ class Reader(Transformer[Token, Any]):
             return _At(Literal(sign * number, "float"), position)
         if len(text) > 100:
             raise Mistake("the number has too many digits", position)
-        whole = sign * (int(text) if token.type == "INT" else _nanoseconds(text))
+        whole = sign * (int(text) if token.type == "INT" else measured(text, UNITS) or 0)
         if not -_INT64 <= whole < _INT64:
             raise Mistake("the number does not fit into 64 bits", position)
         return _At(Literal(whole, "int" if token.type == "INT" else "duration"), position)
@@ -327,11 +327,6 @@ def _unescaped(text: str, position: int) -> str:
         return character
 
     return _ESCAPED.sub(one, text)
-
-
-def _nanoseconds(text: str) -> int:
-    parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
-    return int(sum(Decimal(number) * UNITS[unit] for number, unit in parts))
 
 
 def _near(word: str, known: tuple[str, ...] | list[str]) -> str:

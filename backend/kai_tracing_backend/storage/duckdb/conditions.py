@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
-from kai_tracing_backend.columns import MAPS, PROMOTED
 from kai_tracing_backend.keeping import AttributeTest, KeepRule
+from kai_tracing_backend.storage.duckdb.expressions import Expressions
 from kai_tracing_backend.values import Value
 
 __all__ = ["Conditions"]
@@ -15,14 +14,14 @@ __all__ = ["Conditions"]
 _COMPARISONS = {"=": "=", "glob": "GLOB", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
 
-class Conditions:
+class Conditions(Expressions):
     """The rules as one expression, `bits`, that has bit n where a span passes rule n, and its `parameters`.
 
     `resources` are those of the file: what their attributes are is known before the spans are looked at.
     """
 
     def __init__(self, rules: Sequence[KeepRule], resources: Mapping[int, Mapping[str, Value]]) -> None:
-        self.parameters: dict[str, Any] = {}
+        super().__init__()
         self._resources = resources
         shares = sorted({rule.slowest for rule in rules if rule.slowest is not None})
         self._limits = {share: f"limit{index}" for index, share in enumerate(shares)}
@@ -40,35 +39,25 @@ class Conditions:
         if rule.error is not None:
             terms.append("status = 2" if rule.error else "status <> 2")
         if rule.min_duration is not None:
-            terms.append(f"duration >= {self._value(rule.min_duration)}")
+            terms.append(f"duration >= {self.value(rule.min_duration)}")
         if rule.max_duration is not None:
-            terms.append(f"duration <= {self._value(rule.max_duration)}")
+            terms.append(f"duration <= {self.value(rule.max_duration)}")
         if rule.slowest is not None:
             terms.append(f"parent_id = 0 AND duration > {self._limits[rule.slowest]}")
         terms += [self._attribute(test) for test in rule.attributes]
         return " AND ".join(f"({term})" for term in terms)
 
     def _any(self, column: str, globs: Sequence[str]) -> str:
-        return " OR ".join(f"{column} GLOB {self._value(glob)}" for glob in globs)
+        return " OR ".join(f"{column} GLOB {self.value(glob)}" for glob in globs)
 
     def _attribute(self, test: AttributeTest) -> str:
         numeric = not isinstance(test.value, (str, bool))
         kinds: tuple[type, ...] = (int, float) if numeric else (type(test.value),)
-        operator, value = _COMPARISONS[test.comparison], self._value(test.value)
-        terms = [f"{self._column(test.key, kind)} {operator} {value}" for kind in kinds]
+        operator, value = _COMPARISONS[test.comparison], self.value(test.value)
+        terms = [f"{self.attribute(test.key, kind)} {operator} {value}" for kind in kinds]
         if among := [number for number, attributes in self._resources.items() if _passes(attributes, test)]:
-            terms.append(f"list_contains({self._value(among)}, resource)")
+            terms.append(f"list_contains({self.value(among)}, resource)")
         return " OR ".join(f"coalesce({term}, FALSE)" for term in terms)
-
-    def _column(self, key: str, kind: type) -> str:
-        if PROMOTED.get(key) is kind:
-            return f'"{key}"'
-        return f"{MAPS[kind]}[{self._value(key)}]"
-
-    def _value(self, value: object) -> str:
-        name = f"keep{len(self.parameters)}"
-        self.parameters[name] = value
-        return f"${name}"
 
 
 def _passes(attributes: Mapping[str, Value], test: AttributeTest) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kai_tracing_backend.columns import MAPS, PROMOTED
 from kai_tracing_backend.language.nodes import (
@@ -25,9 +25,10 @@ from kai_tracing_backend.language.nodes import (
     walk,
 )
 from kai_tracing_backend.language.values import ID_DIGITS, fits, id_text, scalars
+from kai_tracing_backend.storage.duckdb.expressions import Expressions, joined, negated
 from kai_tracing_backend.values import Value, load_attributes
 
-__all__ = ["Bounds", "Plain", "SearchConditions", "as_plain", "joined", "negated"]
+__all__ = ["Bounds", "Plain", "SearchConditions", "as_plain"]
 
 _FLIPPED = {"=": "=", "!=": "!=", ">": "<", ">=": "<=", "<": ">", "<=": ">="}
 _SQL = {"!=": "<>", **{op: op for op in ("=", ">", ">=", "<", "<=")}}
@@ -63,14 +64,14 @@ _FALSE = Bounds("FALSE", "FALSE")
 _UNKNOWN = Bounds("FALSE", "TRUE")
 
 
-class SearchConditions:
+class SearchConditions(Expressions):
     """Makes expressions for the spans of one file; `parameters` are those of all that were made.
 
     `resources` and `scopes` are the texts of the file's by their number: few, and looked at here.
     """
 
     def __init__(self, resources: Callable[[], Mapping[int, str]], scopes: Callable[[], Mapping[int, str]]) -> None:
-        self.parameters: dict[str, Any] = {}
+        super().__init__()
         self._resources = resources
         self._scopes = scopes
 
@@ -157,14 +158,14 @@ class SearchConditions:
             return _exactly(there if op == "!=" else negated(there))
         other = f"attributes_other[{self.value(key)}] LIKE '{{\"arrayValue%'"
         if literal.kind in _NUMBER:
-            whole = self._typed(key, int)
+            whole = self.attribute(key, int)
             whole = f"{whole}::DOUBLE" if literal.kind == "float" else whole
             number = float(literal.value or 0)
-            double = f"nullif({self._typed(key, float)}, 'nan'::DOUBLE)"
+            double = f"nullif({self.attribute(key, float)}, 'nan'::DOUBLE)"
             sure = f"({self.compared(whole, op, literal.value)} OR {self.compared(double, op, number)})"
         else:
             kind = bool if literal.kind == "bool" else str
-            sure = self.compared(self._typed(key, kind), op, literal.value)
+            sure = self.compared(self.attribute(key, kind), op, literal.value)
         return Bounds(sure, f"({sure} OR {other})")
 
     def _there(self, field: Field) -> str:
@@ -174,9 +175,6 @@ class SearchConditions:
         columns += [f"{column}[{self.value(key)}]" for column in MAPS.values()]
         typed = " OR ".join(f"{column} IS NOT NULL" for column in columns)
         return f"({typed} OR attributes_other[{self.value(key)}] <> '{{}}')"
-
-    def _typed(self, key: str, kind: type) -> str:
-        return f'"{key}"' if PROMOTED.get(key) is kind else f"{MAPS[kind]}[{self.value(key)}]"
 
     def _unscoped(self, plain: Plain) -> Bounds:
         """The span's, or where it has none the resource's."""
@@ -235,12 +233,6 @@ class SearchConditions:
             return fitting if op == "=~" else f"NOT {fitting}"
         return f"{column} {_SQL[op]} {self.value(value)}{_CASTS.get(type(value), '')}"
 
-    def value(self, value: object) -> str:
-        """How an expression names the value."""
-        name = f"v{len(self.parameters)}"
-        self.parameters[name] = value
-        return f"${name}"
-
 
 _CASTS = {int: "::BIGINT", float: "::DOUBLE"}
 
@@ -290,24 +282,9 @@ def _exactly(text: str) -> Bounds:
     return Bounds(text, text)
 
 
-def negated(text: str) -> str:
-    """True where an expression is false, or NULL."""
-    return {"TRUE": "FALSE", "FALSE": "TRUE"}.get(text, f"(({text}) IS NOT TRUE)")
-
-
 def _all(*parts: Bounds) -> Bounds:
     return Bounds(joined("AND", "TRUE", [part.sure for part in parts]), joined("AND", "TRUE", [p.maybe for p in parts]))
 
 
 def _any(*parts: Bounds) -> Bounds:
     return Bounds(joined("OR", "FALSE", [part.sure for part in parts]), joined("OR", "FALSE", [p.maybe for p in parts]))
-
-
-def joined(word: str, neutral: str, terms: Sequence[str]) -> str:
-    """The terms with a word between them; `neutral` changes nothing, and its opposite decides."""
-    kept = [term for term in dict.fromkeys(terms) if term != neutral]
-    if negated(neutral) in kept:
-        return negated(neutral)
-    if len(kept) < 2:
-        return kept[0] if kept else neutral
-    return f"({f' {word} '.join(f'({term})' for term in kept)})"

@@ -23,7 +23,8 @@ from kai_tracing_backend.language.nodes import (
     TraceQuery,
     walk,
 )
-from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions, as_plain, joined, negated
+from kai_tracing_backend.storage.duckdb.expressions import joined, negated
+from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions, as_plain
 
 __all__ = ["Demands"]
 
