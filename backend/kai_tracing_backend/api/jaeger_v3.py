@@ -104,7 +104,13 @@ def _summary(found: FoundTrace) -> dict[str, Any]:
 
 
 def _result(spans: list[StoredSpan]) -> Response:
-    return JSONResponse({"result": traces_data(spans)})
+    """Each span with its status, as Jaeger has it even where there is nothing to say: interfaces look into it."""
+    result = traces_data(spans)
+    for of_resource in result["resourceSpans"]:
+        for of_scope in of_resource["scopeSpans"]:
+            for span in of_scope["spans"]:
+                span.setdefault("status", {})
+    return JSONResponse({"result": result})
 
 
 def _asked(request: Request) -> tuple[TraceQuery, int, int, int]:
