@@ -86,10 +86,10 @@ class Span:
         "_end",
         "_flags",
         "_kind",
-        "_open",
         "_parent_id",
         "_previous",
         "_rare",
+        "_room",
         "_scope",
         "_sink",
         "_span_id",
@@ -118,7 +118,7 @@ class Span:
     _scope: Scope | None
     _sink: Any  # a SpanSink; None where nothing is recorded
     _previous: Any  # INACTIVE, then the token of `context.CURRENT` while it is current, then RESTORED
-    _open: bool  # whether an exception is recorded; deleted by whoever ends the span first, which is atomic
+    _room: int  # for how many attributes; deleted by whoever ends the span first, which is atomic
 
     # -- recording ---------------------------------------------------------------------------------------------------
 
@@ -128,15 +128,25 @@ class Span:
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Set one attribute; the last value of a key wins."""
-        if self._end:
-            return
         attributes = self._attributes
         try:
-            # What is over a limit below that is left out when the attributes are read.
-            if len(attributes) < 128 or key in attributes or len(attributes) < self._sink.limits.attributes:
+            if len(attributes) < self._room or key in attributes:
+                attributes[key] = value
+            else:
+                self._drop(0)
+        except AttributeError:  # it has ended, or is just being ended by this thread (`on_ending`)
+            if not self._end:
+                self._set_late(key, value)
+        except TypeError:  # the key cannot be hashed
+            self._drop(0)
+
+    def _set_late(self, key: str, value: AttributeValue) -> None:
+        attributes = self._attributes
+        try:
+            if len(attributes) < self._sink.limits.attributes or key in attributes:
                 attributes[key] = value
                 return
-        except TypeError:  # the key cannot be hashed
+        except TypeError:
             pass
         self._drop(0)
 
@@ -267,7 +277,7 @@ class Span:
         if exception is not None:
             self._fail(exception)
         try:
-            del self._open
+            del self._room
         except AttributeError:
             return
         if get_current() is self and (self._rare is None or self._rare.carried is None):  # _deactivate in short
@@ -304,7 +314,7 @@ class Span:
 
     def _fail(self, exception: BaseException) -> None:
         """Record the exception that leaves the span, unless leaving that way is no error."""
-        if not getattr(self, "_open", False) or not is_failure(exception):
+        if not hasattr(self, "_room") or self._silent or not is_failure(exception):
             return
         self.record_exception(exception, escaped=True)
         self.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
@@ -470,6 +480,11 @@ class Span:
     def _carried(self) -> Mapping[str, str] | None:
         """The baggage that came with a given parent, current while the span is."""
         return self._rare.carried if self._rare is not None else None
+
+    @property
+    def _silent(self) -> bool:
+        """Whether an exception that leaves the span is not recorded."""
+        return self._rare is not None and self._rare.silent
 
     @property
     def _events(self) -> list[Event]:

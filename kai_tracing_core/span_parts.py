@@ -179,13 +179,14 @@ class Scope(Protocol):
 class Rare:
     """What few spans have, made when the first of it comes: fields that a span has for itself cost every span time."""
 
-    __slots__ = ("carried", "dropped", "events", "links", "message", "outer_baggage")
+    __slots__ = ("carried", "dropped", "events", "links", "message", "outer_baggage", "silent")
 
     def __init__(self) -> None:
         self.events: list[Event] | None = None
         self.links: list[Link] | None = None
         self.message: str | None = None
         self.dropped = NONE_DROPPED
+        self.silent = False  # whether an exception that leaves the span is not recorded
         self.carried: Mapping[str, str] | None = None  # the baggage of a given parent, current while the span is
         self.outer_baggage: Mapping[str, str] = EMPTY_BAGGAGE  # what to put back where the span carries its own
 

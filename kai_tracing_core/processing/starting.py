@@ -185,11 +185,13 @@ def starter(  # noqa: C901, PLR0915 - nearly all of it is `start`
         else:
             span._attributes = {}
         span._status = 0
-        span._end = False  # Python 3.10 asks a boolean whether it is true in a quarter of the time that it asks 0
+        span._end = False
         span._previous = INACTIVE
         span._scope = scope
         span._sink = sink
-        span._open = record_exception
+        span._room = max_attributes
+        if not record_exception:
+            span._get_rare().silent = True
         if links:
             _link(span, links)
         span._start = clock() if start_time is None else as_nanoseconds(start_time, clock)

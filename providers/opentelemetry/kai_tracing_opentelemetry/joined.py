@@ -25,7 +25,6 @@ from kai_tracing_core.span import (
     Time,
     to_nanoseconds,
 )
-from kai_tracing_core.span_parts import Rare
 from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
 from kai_tracing_opentelemetry.runtime import (
     SPAN_KEY,
@@ -81,7 +80,9 @@ class JoinedSpan(Span):
         span._end, span._status = False, 0
         span._rare = span._weight = span._scope = span._sink = None
         span._previous = INACTIVE
-        span._open = record_exception
+        span._room = 0
+        if not record_exception:
+            span._get_rare().silent = True
         setattr(wrapped, _JOINED, span)
         return span
 
@@ -145,7 +146,7 @@ class JoinedSpan(Span):
         if exception is not None:
             self._fail(exception)
         try:
-            del self._open
+            del self._room
         except AttributeError:
             return
         if self._previous is not INACTIVE:
@@ -282,7 +283,9 @@ class JoinedProvider(TracingProvider):
             options.record_exception,
         )
         span = JoinedSpan.of(wrapped, record_exception=options.record_exception)
-        span.name, span._rare = name, Rare.carrying(carried)
+        span.name = name
+        if carried is not None:
+            span._get_rare().carried = carried
         if options.activate:
             span._activate()
         return span

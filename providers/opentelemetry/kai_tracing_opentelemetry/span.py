@@ -153,9 +153,9 @@ class OpenTelemetrySpan(_InContext):
         super().set_status(given, message)
 
     def _fail(self, exception: BaseException) -> None:
-        recorded = getattr(self, "_open", None)
-        if recorded is None or not is_failure(exception):
+        if not hasattr(self, "_room") or not is_failure(exception):
             return
+        recorded = not self._silent
         if recorded:
             self.record_exception(exception, escaped=True)
         if getattr(self, "_status_on_exception", recorded):
