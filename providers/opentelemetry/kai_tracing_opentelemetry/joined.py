@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from types import TracebackType
+from time import time_ns
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry import trace as trace_api
-from opentelemetry.context import Context
 
 from kai_tracing_core.attributes import Attributes, AttributeValue
 from kai_tracing_core.context import INACTIVE, RESTORED
 from kai_tracing_core.non_recording import NonRecordingSpan
+from kai_tracing_core.processing.processor import SpanQueue
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
@@ -50,13 +50,28 @@ _JOINED = "_kai_tracing_joined"
 _RUNTIME = OpenTelemetryContext()
 
 
+class _ItsProvider:
+    """Where a joined span goes when it ends: to the provider that made it."""
+
+    clock = staticmethod(time_ns)
+    on_ending = None
+    inbox = SpanQueue()
+
+    @staticmethod
+    def on_end(span: Any) -> None:
+        """End the span that is wrapped."""
+        span.wrapped.end(span._end)
+
+
+_ITS_PROVIDER = _ItsProvider()
+
+
 class JoinedSpan(Span):
     """A span of another TracerProvider's, with this project's methods; `wrapped` is what is current for it."""
 
-    __slots__ = ("_contexts", "wrapped")
+    __slots__ = ("wrapped",)
 
     wrapped: trace_api.Span
-    _contexts: tuple[Context, Context]
 
     @classmethod
     def of(cls, wrapped: trace_api.Span, *, record_exception: bool = True) -> JoinedSpan:
@@ -78,7 +93,8 @@ class JoinedSpan(Span):
             span._flags |= PARENT_REMOTE
         span._start = getattr(wrapped, "start_time", None) or 0
         span._end, span._status = False, 0
-        span._rare = span._weight = span._scope = span._sink = None
+        span._rare = span._weight = span._scope = None
+        span._sink = _ITS_PROVIDER
         span._previous = INACTIVE
         span._room = 0
         if not record_exception:
@@ -136,39 +152,18 @@ class JoinedSpan(Span):
             self._activate()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        trace: TracebackType | None,
-        end_time: Time | None = None,
-    ) -> None:
-        if exception is not None:
-            self._fail(exception)
-        try:
-            del self._room
-        except AttributeError:
-            return
-        if self._previous is not INACTIVE:
-            self._deactivate()
-        self.wrapped.end(None if end_time is None else to_nanoseconds(end_time))
-        self._end = getattr(self.wrapped, "end_time", None) or 1
-
     def _activate(self) -> None:
-        before, after = place(self.wrapped, self._carried)
-        self._contexts = before, after
-        self._previous = RESTORED
+        self._previous = place(self.wrapped, self._carried)
 
     def _deactivate(self) -> None:
+        (before, after), self._previous = self._previous, RESTORED
         current = get_context()
         if current.get(SPAN_KEY) is not self.wrapped:
             return
-        before, after = self._contexts
         if current is after:
             set_context(before)
         else:
             put_back(current, before.get(SPAN_KEY), before, self._carried is not None)
-        del self._contexts
 
     _read_baggage = staticmethod(_RUNTIME.get_baggage)
 
