@@ -46,6 +46,8 @@ def test_the_nearest_span_says_the_time() -> None:
     assert begins(lonely, first, parent) == (5, True)
     assert begins(lonely, first) == (0, True)
     assert begins(document(timestamp=AT + 1), first) == (1, False)
+    for none in (0, "0", None, 0.5):
+        assert begins(document(timestamp=none), first) == (0, True)
 
 
 def test_its_annotations_go_before_its_neighbours() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
-__all__ = ["ApiClient", "ApiError", "with_client"]
+__all__ = ["ApiClient", "ApiError", "trust_options", "with_client"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -31,6 +33,19 @@ class ApiError(click.ClickException):
         self.document = document
 
 
+def trust_options(command: F) -> F:
+    """`--token` and `--ca`: what to ask with, and whom to trust."""
+    token = click.option("--token", envvar="TRACING_BACKEND_TOKEN", show_envvar=True, help="The token to ask with.")
+    authorities = click.option(
+        "--ca",
+        envvar="TRACING_BACKEND_CA",
+        show_envvar=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File with the certificates (PEM) to trust, instead of the system's.",
+    )
+    return token(authorities(command))
+
+
 def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say where the backend is; the command gets an `ApiClient` as its parameter `client`."""
 
@@ -42,14 +57,7 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
         show_envvar=True,
         help="Where the backend's API is.",
     )
-    @click.option("--token", envvar="TRACING_BACKEND_TOKEN", show_envvar=True, help="The token to ask with.")
-    @click.option(
-        "--ca",
-        envvar="TRACING_BACKEND_CA",
-        show_envvar=True,
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="File with the certificates (PEM) to trust, instead of the system's.",
-    )
+    @trust_options
     @click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from kai_tracing_backend.cli.client import ApiClient
+from kai_tracing_backend.cli.client import ApiClient, trust_options
 from kai_tracing_backend.cli.durations import duration
 from kai_tracing_backend.cli.output import clean, console, json_option, print_json
 
@@ -132,14 +132,7 @@ def _tidy(document: Document) -> Document:
 @click.option("--data", type=click.Path(path_type=Path), help="The backend's folder.  [TRACING_BACKEND_DATA]")
 @click.option("--access-file", type=click.Path(path_type=Path), help="File of the tokens, where it is elsewhere.")
 @click.option("--url", help="A running backend's API, to use instead of the file; with an `admin` token.")
-@click.option("--token", envvar="TRACING_BACKEND_TOKEN", show_envvar=True, help="The token to ask --url with.")
-@click.option(
-    "--ca",
-    envvar="TRACING_BACKEND_CA",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with the certificates (PEM) to trust at --url.",
-)
+@trust_options
 @click.pass_context
 def tokens(
     context: click.Context,

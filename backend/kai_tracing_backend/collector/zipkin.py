@@ -95,7 +95,7 @@ def _add(columns: SpanColumns, span: object) -> None:
         attributes["peer.service"] = peer
     if span.get("debug") is True:
         attributes["zipkin.debug"] = True
-    if not span.get("timestamp"):
+    if not microseconds(span, "timestamp"):
         attributes[NO_TIMESTAMP] = True
     check_attributes(attributes)
     service = string(local, "serviceName") or UNKNOWN_SERVICE
