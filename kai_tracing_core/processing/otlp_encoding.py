@@ -1,7 +1,7 @@
 """OTLP requests in protobuf, written byte by byte (opentelemetry-proto: trace.proto, common.proto, resource.proto).
 
-Filling opentelemetry-proto's messages costs a span more than twice as much as this, and importing them more than all
-of this package. What spans repeat, names and attributes, is encoded once and remembered. Whether it is what the
+Filling opentelemetry-proto's messages costs a span twice as much as this, and importing them takes as long as importing
+this package. What spans repeat, names and attributes, is encoded once and remembered. Whether it is what the
 messages would have been is tested against them.
 """
 
