@@ -73,6 +73,10 @@ def test_the_file_of_jaeger_s_documentation(tmp_path: Path) -> None:
     other = strategies.answer("default", "other")
     assert other["probabilisticSampling"] == {"samplingRate": 0.5}
     assert chances(other) == {"/health": 0.0, "op1": 0.7}
+    bar = strategies.answer("default", "bar")
+    assert bar["rateLimitingSampling"] == {"maxTracesPerSecond": 5}
+    assert bar["operationSampling"]["defaultSamplingProbability"] == 0.5
+    assert chances(bar) == chances(other)
     plain = StaticStrategies(
         write(tmp_path, {**JAEGERS_OWN, "default_strategy": {"type": "probabilistic", "param": 0.5}})
     )

@@ -17,6 +17,28 @@ from tests.support.backend import free_ports
 
 T = TypeVar("T")
 
+STRATEGIES: dict[str, Any] = {
+    "default_strategy": {
+        "type": "probabilistic",
+        "param": 0.25,
+        "operation_strategies": [{"operation": "/health", "type": "probabilistic", "param": 0.0}],
+    },
+    "service_strategies": [
+        {"service": "half", "type": "probabilistic", "param": 0.5},
+        {"service": "limited", "type": "ratelimiting", "param": 3},
+        {
+            "service": "by operation",
+            "type": "probabilistic",
+            "param": 0.75,
+            "operation_strategies": [
+                {"operation": "GET /", "type": "probabilistic", "param": 0.125},
+                {"operation": "/health", "type": "probabilistic", "param": 1.0},
+            ],
+        },
+    ],
+}
+"""Sampling strategies in Jaeger's format: one of every kind."""
+
 _START_SECONDS = 120.0
 _STORE_SECONDS = 30.0
 _START_ATTEMPTS = 3
@@ -119,7 +141,10 @@ class Zipkin(Server):
 class Jaeger(Server):
     """Jaeger v2 with its spans in memory and every receiver that it has for us."""
 
-    ports = ("query", "query_grpc", "otlp_http", "otlp_grpc", "thrift_http", "compact", "binary", "zipkin", "health")
+    ports = (
+        *("query", "query_grpc", "otlp_http", "otlp_grpc", "thrift_http", "compact", "binary", "zipkin", "health"),
+        *("sampling", "sampling_grpc"),
+    )
 
     @property
     def url(self) -> str:
@@ -127,9 +152,15 @@ class Jaeger(Server):
         return f"http://127.0.0.1:{self.port['query']}"
 
     def command(self) -> Sequence[str]:
+        self.strategies.write_text(json.dumps(STRATEGIES))
         config = self._directory / "jaeger.json"
         config.write_text(json.dumps(self._config()))
         return [str(self._program), "--config", str(config)]
+
+    @property
+    def strategies(self) -> Path:
+        """The file of the sampling strategies that it serves."""
+        return self._directory / "strategies.json"
 
     def health(self) -> str:
         return f"http://127.0.0.1:{self.port['health']}/status"
@@ -150,7 +181,7 @@ class Jaeger(Server):
         thrift = {"thrift_http": at["thrift_http"], "thrift_compact": at["compact"], "thrift_binary": at["binary"]}
         return {
             "service": {
-                "extensions": ["jaeger_storage", "jaeger_query", "healthcheckv2"],
+                "extensions": ["jaeger_storage", "jaeger_query", "remote_sampling", "healthcheckv2"],
                 "pipelines": {
                     "traces": {
                         "receivers": ["otlp", "jaeger", "zipkin"],
@@ -162,6 +193,11 @@ class Jaeger(Server):
             "extensions": {
                 "jaeger_query": {"storage": {"traces": "memory"}, "http": at["query"], "grpc": at["query_grpc"]},
                 "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": 10_000}}}},
+                "remote_sampling": {
+                    "file": {"path": str(self.strategies)},
+                    "http": at["sampling"],
+                    "grpc": at["sampling_grpc"],
+                },
                 "healthcheckv2": {"use_v2": True, "http": at["health"]},
             },
             "receivers": {

@@ -76,7 +76,8 @@ class AdaptiveStrategies(Strategies):
             name: max(_RARELY, min(1.0, float(f"{self.target / max(rate, 1e-9):.2g}")))
             for name, rate in self._traffic[tenant].rates(service).items()
         }
-        return _by_operation(_UNKNOWN, chances, min(self.target, _LOWER_BOUND))
+        operations = _by_operation(_UNKNOWN, chances, min(self.target, _LOWER_BOUND))
+        return {**_probabilistic(_UNKNOWN), "operationSampling": operations}
 
 
 class _Model(BaseModel):
@@ -101,6 +102,14 @@ class _OperationStrategy(_Strategy):
 
 class _ServiceStrategy(_Strategy):
     operation_strategies: list[_OperationStrategy] = Field(default_factory=list)
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The strategy alone, as Jaeger's JSON has it."""
+        if self.type == "probabilistic":
+            return _probabilistic(self.param)
+        rate = int(self.param) if self.param.is_integer() else self.param
+        return {"strategyType": "RATE_LIMITING", "rateLimitingSampling": {"maxTracesPerSecond": rate}}
 
     @property
     def chances(self) -> dict[str, float]:
@@ -134,20 +143,22 @@ class StaticStrategies(Strategies):
         self._look_at = clock() + _LOOK
 
     def answer(self, tenant: str, service: str) -> dict[str, Any]:
-        """The service's strategy, with the operations of the default where it does not say otherwise."""
+        """The service's strategy, with the operations of the default where it does not say otherwise.
+
+        As Jaeger has it, where there are any operations others get the service's probability; where that is limited
+        by rate, the default's.
+        """
         self._refresh()
         default = self._file.default_strategy
         found: _ServiceStrategy = next(
             (strategy for strategy in self._file.service_strategies if strategy.service == service), default
         )
-        limited = found.type == "ratelimiting"
-        chances = {**default.chances, **found.chances}
-        if chances:
-            return _by_operation(_UNKNOWN if limited else found.param, chances, 0.0)
-        if limited:
-            rate = int(found.param) if found.param.is_integer() else found.param
-            return {"strategyType": "RATE_LIMITING", "rateLimitingSampling": {"maxTracesPerSecond": rate}}
-        return _probabilistic(found.param)
+        answer = found.answer
+        if chances := {**default.chances, **found.chances}:
+            rest = found if found.operation_strategies or found.type == "probabilistic" else default
+            chance = rest.param if rest.type == "probabilistic" else _UNKNOWN
+            answer["operationSampling"] = _by_operation(chance, chances, 0.0)
+        return answer
 
     def _refresh(self) -> None:
         with self._lock:
@@ -203,10 +214,7 @@ def _by_operation(default: float, chances: dict[str, float], lower_bound: float)
         {"operation": name, "probabilisticSampling": {"samplingRate": chance}} for name, chance in chances.items()
     ]
     return {
-        **_probabilistic(default),
-        "operationSampling": {
-            "defaultSamplingProbability": default,
-            "defaultLowerBoundTracesPerSecond": lower_bound,
-            "perOperationStrategies": operations,
-        },
+        "defaultSamplingProbability": default,
+        "defaultLowerBoundTracesPerSecond": lower_bound,
+        "perOperationStrategies": operations,
     }
