@@ -48,7 +48,7 @@ def clean_value(value: Any, length: int | None = None) -> AttributeValue | None:
             value = value[:length]
         return value if value.isascii() else _valid_unicode(value)
     if kind is bool or kind is float:
-        return value  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]  # its class was just asked for
     if kind is int:
         return value if -_INT64_MAX <= value < _INT64_MAX else clean_value(str(value), length)
     return _convert(value, length)
@@ -75,7 +75,7 @@ def _clean_sequence(values: Any, length: int | None) -> Sequence[Any]:
     cleaned = [clean_value(item, length) for item in values]
     kinds = {type(item) for item in cleaned if item is not None}
     if kinds == {int, float}:
-        return [float(item) if item is not None else math.nan for item in cleaned]  # type: ignore[arg-type]
+        return [float(item) if item is not None else math.nan for item in cleaned]  # type: ignore[arg-type]  # numbers and None alone
     if len(kinds) > 1 or not kinds <= _SCALARS or (None in cleaned and kinds != {str}):
         return [str(item) for item in cleaned]
     return ["" if item is None else item for item in cleaned]

@@ -76,7 +76,7 @@ class RuntimeContext:
 
     def get(self) -> Span | TraceContext | None:
         """The current span (perhaps already ended), or an attached remote context, or None."""
-        return CURRENT.get()  # type: ignore[no-any-return]
+        return CURRENT.get()  # type: ignore[no-any-return]  # a variable of Any
 
     def attach(self, value: Span | TraceContext | None) -> Any:
         """Make `value` current, and the baggage that it brings. Returns what `detach` wants back."""

@@ -29,8 +29,8 @@ def trace_threads() -> None:
     with _lock:
         if _originals is None:
             _originals = submit, start = ThreadPoolExecutor.submit, Thread.start
-            ThreadPoolExecutor.submit = _submitting(submit)  # type: ignore[method-assign]
-            Thread.start = _starting(start)  # type: ignore[assignment,method-assign]
+            ThreadPoolExecutor.submit = _submitting(submit)  # type: ignore[method-assign]  # what is patched
+            Thread.start = _starting(start)  # type: ignore[assignment,method-assign]  # what is patched
 
 
 def untrace_threads() -> None:
@@ -38,7 +38,7 @@ def untrace_threads() -> None:
     global _originals  # noqa: PLW0603 - as above
     with _lock:
         if _originals is not None:
-            ThreadPoolExecutor.submit, Thread.start = _originals  # type: ignore[method-assign]
+            ThreadPoolExecutor.submit, Thread.start = _originals  # type: ignore[method-assign]  # what is patched
             _originals = None
 
 
@@ -58,7 +58,7 @@ def _starting(start: Callable[[Thread], None]) -> Callable[[Thread], None]:
             vars(self).pop("run", None)
             context.run(run)
 
-        self.run = run_in_context  # type: ignore[method-assign]
+        self.run = run_in_context  # type: ignore[method-assign]  # what is patched
         try:
             start(self)
         except BaseException:

@@ -44,7 +44,7 @@ def read_request(payload: bytes) -> ExportTraceServiceRequest:
     Raises:
         ImportError: opentelemetry-proto is not installed; the message says what to install.
     """
-    return _messages().ExportTraceServiceRequest.FromString(payload)  # type: ignore[no-any-return]
+    return _messages().ExportTraceServiceRequest.FromString(payload)  # type: ignore[no-any-return]  # protobuf's classes are untyped
 
 
 def encode_json(request: ExportTraceServiceRequest) -> bytes:

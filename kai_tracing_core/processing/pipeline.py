@@ -134,7 +134,7 @@ class SpanPipeline:
         ]
         calls = [getattr(processor, method) for processor in having]
         if len(calls) == 1 and having[0].trusted:
-            return calls[0]  # type: ignore[no-any-return]
+            return calls[0]  # type: ignore[no-any-return]  # from getattr
         return _guarded(calls) if calls else None
 
     def decide(

@@ -70,9 +70,10 @@ def events_of(span: Span) -> Iterator[Event]:
     """The events, with attributes as they are exported."""
     limits = span._sink.limits
     for name, at, attributes in span._events:
-        if attributes:
-            attributes = clean_attributes(attributes, limits.event_attributes, limits.value_length)[0]  # noqa: PLW2901
-        yield Event(valid_text(name), at, attributes)
+        kept = (
+            clean_attributes(attributes, limits.event_attributes, limits.value_length)[0] if attributes else attributes
+        )
+        yield Event(valid_text(name), at, kept)
 
 
 def valid_text(value: Any) -> str:

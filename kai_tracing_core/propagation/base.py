@@ -117,7 +117,7 @@ def _pairs(carrier: Carrier) -> Iterable[tuple[Any, Any]]:
     for method in ("multi_items", "items"):
         items = getattr(carrier, method, None)
         if callable(items):
-            return items()  # type: ignore[no-any-return]
+            return items()  # type: ignore[no-any-return]  # from getattr
     return carrier
 
 

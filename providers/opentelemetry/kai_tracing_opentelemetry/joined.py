@@ -135,7 +135,7 @@ class JoinedSpan(Span):
         """Add an `exception` event with type, message and stack trace."""
         at = None if timestamp is None else to_nanoseconds(timestamp)
         # OpenTelemetry's API declares Exception; its SDK takes any.
-        self.wrapped.record_exception(exception, dict(attributes or {}), at, escaped)  # type: ignore[arg-type,unused-ignore]
+        self.wrapped.record_exception(exception, dict(attributes or {}), at, escaped)  # type: ignore[arg-type,unused-ignore]  # as said
 
     def set_status(self, code: SpanStatusCode, message: str | None = None) -> None:
         """Say how the operation ended."""

@@ -112,10 +112,10 @@ def resolve_here(span: Any) -> Span | TraceContext | None:
         try:
             reset_context(span._previous)
         except (RuntimeError, ValueError):  # used already, or made in another context: this one inherited the span
-            return span.trace_context  # type: ignore[no-any-return]
+            return span.trace_context  # type: ignore[no-any-return]  # a span of any class
         span._previous = RESTORED
         return current_in(get_context())
-    return span.trace_context  # type: ignore[no-any-return]
+    return span.trace_context  # type: ignore[no-any-return]  # a span of any class
 
 
 def as_api(value: Span | TraceContext | None) -> ApiSpan | None:

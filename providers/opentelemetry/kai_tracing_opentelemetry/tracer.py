@@ -119,7 +119,7 @@ class Tracer(trace_api.Tracer):
         span._previous = RESTORED
         if set_status_on_exception is not record_exception:
             span._status_on_exception = set_status_on_exception
-        return span  # type: ignore[no-any-return]
+        return span  # type: ignore[no-any-return]  # a span of the class in use
 
     def start_as_current_span(  # type: ignore[override]  # no generator, which would cost as much as the span
         self,
@@ -215,14 +215,14 @@ class _Current:
                 with self._again():
                     return await fn(*args, **kwargs)
 
-            return call_async  # type: ignore[return-value]
+            return call_async  # type: ignore[return-value]  # of func's type
 
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
             with self._again():
                 return fn(*args, **kwargs)
 
-        return call  # type: ignore[return-value]
+        return call  # type: ignore[return-value]  # of func's type
 
 
 class _CurrentWith(_Current):
