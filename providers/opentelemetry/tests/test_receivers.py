@@ -21,7 +21,8 @@ from kai_tracing_core.processing.retry import RetryPolicy
 from providers.opentelemetry.tests.conftest import GrpcCollector, HttpCollector
 
 RESOURCE = Resource({"service.name": "shop", "host.cpus": 4}, "https://example.org/schema/1")
-FAST = BatchOptions(delay=0.01, retry=RetryPolicy(initial=0.01, maximum=0.02, max_elapsed=10))
+# No batch before `flush`, however slow the machine is.
+FAST = BatchOptions(delay=60.0, retry=RetryPolicy(initial=0.01, maximum=0.02, max_elapsed=10))
 
 
 def provider_for(settings: OpenTelemetrySettings, **options: Any) -> OpenTelemetryProvider:
