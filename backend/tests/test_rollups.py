@@ -12,9 +12,8 @@ import pytest
 from kai_tracing_backend.columns import SHARED
 from kai_tracing_backend.language import parse
 from kai_tracing_backend.model import Edge, SpanLink, StoredSpan
-from kai_tracing_backend.storage.duckdb import maintenance
 from kai_tracing_backend.storage.duckdb.attribute_index import INDEXED, segments_with
-from kai_tracing_backend.storage.duckdb.segments import ranges
+from kai_tracing_backend.storage.duckdb.segments import SEGMENTS, ranges
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.testing.store_contract import DAY, EVER, MINUTE, NOON, batch, span
 
@@ -28,10 +27,10 @@ def store(tmp_path: Path) -> Iterator[DuckDBStore]:
         yield opened
 
 
-def test_merging_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merging_changes_no_answer(tmp_path: Path) -> None:
     """Rates, services and edges of any window are the same whether the rows of commits are merged often or never."""
 
-    def answers(folder: Path) -> list[Any]:
+    def answers(folder: Path, often: bool) -> list[Any]:
         with closing(DuckDBStore(folder, memory_limit="500MB")) as store:
             for number in range(8):
                 at = NOON + number * 25 * MINUTE
@@ -42,6 +41,8 @@ def test_merging_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 calls = [span(100 * number + n, 2, 1, at=at + n * MINUTE, service="b") for n in range(1, 20)]
                 store.write(batch(*spans))
                 store.write(batch(*calls))
+                if often:
+                    store.settle()
             windows = [
                 EVER,
                 (NOON, NOON + HOUR),
@@ -59,20 +60,14 @@ def test_merging_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 )
             ]
 
-    never = answers(tmp_path / "never")
-    monkeypatch.setattr(maintenance, "_LOOK", 1)
-    monkeypatch.setattr(maintenance, "_LIMITS", dict.fromkeys(maintenance._LIMITS, 0))
-    assert answers(tmp_path / "often") == never
+    assert answers(tmp_path / "often", True) == answers(tmp_path / "never", False)
 
 
-@pytest.mark.parametrize("merged", [False, True])
-def test_the_attribute_index_knows_the_segments(
-    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch, merged: bool
-) -> None:
-    """Of strings, integers and columns with many values, by their types; None for what it does not know."""
-    if merged:
-        monkeypatch.setattr(maintenance, "_LOOK", 1)
-        monkeypatch.setattr(maintenance, "_LIMITS", dict.fromkeys(maintenance._LIMITS, 0))
+def test_the_attribute_index_knows_the_segments(store: DuckDBStore) -> None:
+    """Of strings, integers and columns with many values, by their types; None for what it does not know.
+
+    What is recent may be in every segment that its run will have.
+    """
     for part in range(3):
         first = 1 + part * 5_000
         store.write(
@@ -85,6 +80,14 @@ def test_the_attribute_index_knows_the_segments(
                 )
             )
         )
+    with store._files.cursor("day_20241004") as cursor:
+        assert segments_with(cursor, "user", "nobody") == list(range(SEGMENTS))
+        assert segments_with(cursor, "user", True) is None
+    store.settle()
+    store.write(batch(span(20_000, 1)))
+    with store._files.cursor("day_20241004") as cursor:
+        assert segments_with(cursor, "user", "nobody") == list(range(SEGMENTS, 2 * SEGMENTS))
+    store.settle()
     with store._files.cursor("day_20241004") as cursor:
         assert segments_with(cursor, "user", "u-9000") == [1]
         assert segments_with(cursor, "number", 3) == [0]

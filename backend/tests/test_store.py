@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,22 @@ class TestDuckDBStore(SpanStoreContract):
 
     def open(self, folder: Path) -> SpanStore:
         return DuckDBStore(folder, memory_limit="500MB")
+
+
+class _SettledStore(DuckDBStore):
+    """A store whose spans are settled as soon as they are written."""
+
+    def write(self, batch: pa.Table, *, counted: bool = True) -> int:
+        new = super().write(batch, counted=counted)
+        self.settle()
+        return new
+
+
+class TestSettledStore(SpanStoreContract):
+    """The contract, where no span is recent."""
+
+    def open(self, folder: Path) -> SpanStore:
+        return _SettledStore(folder, memory_limit="500MB")
 
 
 @pytest.fixture
@@ -144,8 +161,8 @@ def test_a_newer_file_is_refused_and_an_older_one_upgraded(tmp_path: Path, monke
     """The message names the file and the remedy; nothing is changed. A migration runs once."""
     DuckDBStore(tmp_path).close()
     migrated: list[str] = []
-    monkeypatch.setattr(files, "VERSION", 3)
-    monkeypatch.setattr(files, "_MIGRATIONS", {2: "migrate"})
+    monkeypatch.setattr(files, "VERSION", 4)
+    monkeypatch.setattr(files, "_MIGRATIONS", {3: "migrate"})
 
     def statement(name: str) -> str:
         migrated.append(name)
@@ -161,13 +178,33 @@ def test_a_newer_file_is_refused_and_an_older_one_upgraded(tmp_path: Path, monke
         DuckDBStore(tmp_path)
 
 
-def test_files_of_version_one_are_upgraded(tmp_path: Path) -> None:
-    """Spans, rates and edges of tables as version 1 made them are there, indexed, and can be added to and deleted."""
-    old = Path(__file__).with_name("version_1")
+# How the rows of a store of today come into the tables of an older version.
+_FILLED = {
+    1: """
+        INSERT INTO spans BY NAME SELECT * EXCLUDE (segment) FROM new.spans_settled;
+        INSERT INTO rates FROM new.rates;
+        INSERT INTO edges SELECT minute, parent, child, 1, 1, 0 FROM new.edges
+    """,
+    2: """
+        INSERT INTO spans FROM new.spans_settled;
+        INSERT INTO traces FROM new.traces_settled;
+        INSERT INTO segments FROM new.segments;
+        INSERT INTO attributes_recent FROM new.attribute_index;
+        INSERT INTO rates_recent FROM new.rates;
+        INSERT INTO edges_recent FROM new.edges
+    """,
+}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_older_versions_are_upgraded(tmp_path: Path, version: int) -> None:
+    """Spans, rates and edges of tables as they were are there, indexed, and can be added to and deleted."""
+    old = Path(__file__).with_name(f"version_{version}")
     now = tmp_path / "now"
     with closing(DuckDBStore(now)) as store:
         store.write(batch(*(span(n, n, attributes={"user": f"u-{n}"}) for n in range(1, 10_000))))
         store.write(batch(span(1, 10_001, 1, service="b")))
+        store.settle()
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{now / '2024-10-04.duckdb'}' AS new (READ_ONLY)")
         for name, created in (("2024-10-04", "create_day.sql"), ("history", "create_history.sql")):
@@ -175,19 +212,19 @@ def test_files_of_version_one_are_upgraded(tmp_path: Path) -> None:
             connection.execute("USE old")
             connection.execute((old / created).read_text())
             if name != "history":
-                connection.execute("INSERT INTO spans BY NAME SELECT * EXCLUDE (segment) FROM new.spans")
                 connection.execute("INSERT INTO resources FROM new.resources; INSERT INTO scopes FROM new.scopes")
-                connection.execute("INSERT INTO rates FROM new.rates_recent")
-                connection.execute("INSERT INTO edges SELECT minute, parent, child, 1, 1, 0 FROM new.edges_recent")
+                connection.execute(_FILLED[version])
             connection.execute("USE memory; DETACH old")
     with closing(DuckDBStore(tmp_path)) as store:
         assert store.write(batch(span(1, 1, attributes={"user": "u-1"}), span(1, 10_002, 1, service="c"))) == 1
-        assert [int(found.span_id, 16) for found in store.trace("1")] == [1, 10_001, 10_002]
-        expected = [Edge("a", "b", 1, 1.0, 0), Edge("a", "c", 1, 1.0, 0)]
-        assert store.dependencies(*EVER) == expected
-        assert sum(rate.spans for rate in store.rates(*EVER)) == 10_001
-        (day,) = store.statistics()
-        assert (day.spans, day.traces) == (10_001, 9_999)
+        for _ in range(2):
+            assert [int(found.span_id, 16) for found in store.trace("1")] == [1, 10_001, 10_002]
+            expected = [Edge("a", "b", 1, 1.0, 0), Edge("a", "c", 1, 1.0, 0)]
+            assert store.dependencies(*EVER) == expected
+            assert sum(rate.spans for rate in store.rates(*EVER)) == 10_001
+            (day,) = store.statistics()
+            assert (day.spans, day.traces) == (10_001, 9_999)
+            store.settle()
         with store._files.cursor("day_20241004") as cursor:
             assert segments_with(cursor, "user", "u-9000") == [1]
         store.delete_day(date(2024, 10, 4))

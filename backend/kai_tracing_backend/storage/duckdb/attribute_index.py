@@ -9,8 +9,9 @@ What a conjunction demands (`span.user.id = "u-7" && duration > 1s` demands the 
 
 The whole condition must still be asked: fingerprints may collide, rarely. Indexed are all strings and integers among
 the attributes of spans that have no column of their own, and those columns whose values are many (`INDEXED`). For what
-is not indexed the answer is None; for what no span has, no segment. Resources are few: look for them in the table
-`resources` and compare the spans' `resource`.
+is not indexed the answer is None; for what no span has, no segment. Recent spans are not indexed yet: the segments that
+they will be in are always among the answer. Resources are few: look for them in the table `resources` and compare the
+spans' `resource`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import hashlib
 import duckdb
 
 from kai_tracing_backend.columns import PROMOTED
+from kai_tracing_backend.storage.duckdb.segments import SEGMENTS
 from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["INDEXED", "fingerprint", "segments_with"]
@@ -50,6 +52,6 @@ def segments_with(cursor: duckdb.DuckDBPyConnection, key: str, value: object) ->
     if type(value) not in (str, int) or (PROMOTED.get(key) is type(value) and key not in INDEXED):
         return None
     assert isinstance(value, (str, int))  # noqa: S101 - for the type checker; the line above has looked
-    fingerprints = {"value": fingerprint(key, value), "other": fingerprint(key, None)}
-    rows = cursor.execute(statement("segments_with"), fingerprints).fetchall()
+    parameters = {"value": fingerprint(key, value), "other": fingerprint(key, None), "segments": SEGMENTS}
+    rows = cursor.execute(statement("segments_with"), parameters).fetchall()
     return [segment for (segment,) in rows]

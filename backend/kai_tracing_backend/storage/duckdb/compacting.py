@@ -20,7 +20,7 @@ import duckdb
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files
 from kai_tracing_backend.storage.duckdb.statements import statement
 
-__all__ = ["Compactor", "file_bytes"]
+__all__ = ["Compactor", "file_bytes", "log_bytes"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,14 @@ class Compactor:
     def state(self, file: DayFile) -> tuple[int, ...]:
         """Is another one after every write to the file."""
         found = file.path.stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns, _log(file)
+        return found.st_ino, found.st_size, found.st_mtime_ns, log_bytes(file)
 
     def compact(self, file: DayFile, least: float) -> int | None:
         """Shrink a file if that frees a share of at least `least`. Returns the bytes freed, None if it was not done."""
+        with file.changing:
+            return self._compact(file, least)
+
+    def _compact(self, file: DayFile, least: float) -> int | None:
         copy = file.path.with_name(f"{file.path.name}{_SUFFIX}")
         with self._files.cursor(file.name) as cursor:
             if not _checkpoint(cursor, file):
@@ -123,10 +127,11 @@ def _of(file: DayFile, table: str, name: str) -> str:
 
 def file_bytes(file: DayFile) -> int:
     """What a day takes on the disk."""
-    return file.path.stat().st_size + _log(file) if file.path.exists() else 0
+    return file.path.stat().st_size + log_bytes(file) if file.path.exists() else 0
 
 
-def _log(file: DayFile) -> int:
+def log_bytes(file: DayFile) -> int:
+    """What of it is not in the file itself yet, but in the log."""
     try:
         return file.path.with_name(f"{file.path.name}.wal").stat().st_size
     except FileNotFoundError:
@@ -136,7 +141,7 @@ def _log(file: DayFile) -> int:
 def _free(cursor: duckdb.DuckDBPyConnection, file: DayFile) -> int:
     """About how many bytes a copy would be smaller: free blocks, and the deleted rows' share of the others."""
     ((free, used),) = cursor.execute(statement("free_bytes"), {"file": file.name}).fetchall()
-    ((rows, ever),) = cursor.execute("SELECT count(*), coalesce(max(rowid), -1) + 1 FROM spans").fetchall()
+    ((rows, ever),) = cursor.execute("SELECT count(*), coalesce(max(rowid), -1) + 1 FROM spans_settled").fetchall()
     return int(free + used * (1 - rows / max(rows, ever, 1)))
 
 
@@ -146,4 +151,4 @@ def _checkpoint(cursor: duckdb.DuckDBPyConnection, file: DayFile) -> bool:
         cursor.execute(f'CHECKPOINT "{file.name}"')
     except duckdb.TransactionException:
         return False
-    return not _log(file)
+    return not log_bytes(file)

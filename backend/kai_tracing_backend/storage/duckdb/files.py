@@ -18,12 +18,12 @@ from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["HISTORY", "VERSION", "DayFile", "Files", "reported", "transaction"]
 
-VERSION = 2
+VERSION = 3
 """Of the tables; a file of an older version is migrated when it is opened, one of a newer version is refused."""
 
 HISTORY = "history"
 
-_MIGRATIONS: dict[int, str] = {1: "migrate_{}_1"}
+_MIGRATIONS: dict[int, str] = {1: "migrate_{}_1", 2: "migrate_{}_2"}
 """The statement's name that makes the next version of a version's tables; `{}` is `day` or `history`."""
 
 _NO_ROOM = ("No space left", "File too large", "Disk quota", "out of disk", "max_temp_directory_size")
@@ -37,7 +37,8 @@ class DayFile:
         self.day = day
         self.name = f"day_{day:%Y%m%d}"
         self.readers = 0
-        self.filled: int | None = None  # rows that its segments have got, for its writer
+        self.filled: int | None = None  # rows that its runs have got, for its writer
+        self.changing = threading.Lock()  # whoever moves or deletes spans has it, and takes it before the store's
 
 
 class Files:
@@ -60,6 +61,12 @@ class Files:
             ":memory:",
             config={
                 **self._options,
+                # Of each column of a run little is left: in larger blocks there is more of nothing.
+                "default_block_size": 65_536,
+                # What the lowest DuckDB that is supported can read.
+                "storage_compatibility_version": "v1.4.0",
+                # A commit waits for no checkpoint; `Maintenance` makes them.
+                "checkpoint_threshold": "1GB",
                 "temp_directory": str(self.folder / "temporary"),
                 # Nothing is fetched from anywhere, and no Python variable is a table.
                 "autoinstall_known_extensions": False,

@@ -1,48 +1,151 @@
-"""What keeps the rollups and indexes of a day short: small steps between commits.
+"""What is done with spans after they were committed: one thread settles them, and nobody waits for it.
 
-Every commit adds a few rows to the tables `…_recent`. When there are enough of them a step merges them into the tables
-that are read fast: rates and dependencies by the minute (a row for each operation instead of one for each commit),
-rates by the hour and the day besides, and the attribute index in runs that are sorted by fingerprint.
+A commit adds rows to the tables `…_recent`, which are not sorted, not indexed, and not compressed. Step by step they
+become what is read fast and takes little room: runs of spans in segments with their indexes, rates and dependencies by
+the minute (a row for each operation instead of one for each commit), and rates by the hour and the day. Then a
+checkpoint brings the file up to date. When a day is over and nothing comes for it any more, the rest of it is settled,
+too, and its trace index is put in order as a whole.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from datetime import datetime, timezone
+
 import duckdb
 
+from kai_tracing_backend.storage.contract import StoreError
+from kai_tracing_backend.storage.duckdb.compacting import log_bytes
 from kai_tracing_backend.storage.duckdb.files import DayFile, transaction
+from kai_tracing_backend.storage.duckdb.reading import Reading
+from kai_tracing_backend.storage.duckdb.segments import RUN, SEGMENT
 from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["Maintenance", "merge_rollups"]
 
-_LOOK = 20_000  # spans written, between two looks at what there is to merge
-_LIMITS = {"rates": 20_000, "edges": 20_000, "attributes": 1_000_000}  # recent rows that are too many
+logger = logging.getLogger(__name__)
+
+_LOOK = 20_000  # spans written, between two looks at what there is to do
+_LIMITS = {"rates": 20_000, "edges": 20_000}  # recent rows that are too many
+_BEHIND = 4 * RUN  # spans that wait to be settled: more do not come in before
+_PATIENCE = 10.0  # seconds to wait for that
+_LOG = 64 << 20  # bytes of a log that are worth a checkpoint
+_QUIET = 60.0  # seconds without a span for a day that is over, before the rest of it is settled
 
 
 class Maintenance:
-    """Merges what has become too much. Its caller is the only one who writes."""
+    """The thread, and what it does. `writing` is the store's lock, held for checkpoints only."""
 
-    def __init__(self) -> None:
-        self._written: dict[DayFile, int] = {}
+    def __init__(self, reading: Reading, writing: threading.Lock) -> None:
+        self._reading, self._files = reading, reading.files
+        self._writing = writing
+        self._changed = threading.Condition()
+        self._written: dict[DayFile, int] = {}  # since the last look
+        self._touched: dict[DayFile, float] = {}  # when
+        self._waiting: dict[DayFile, int] = {}  # spans that are not settled
+        self._began = time.monotonic()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="kai-tracing-maintenance", daemon=True)
+        self._thread.start()
 
-    def after_write(self, cursor: duckdb.DuckDBPyConnection, file: DayFile, spans: int) -> None:
-        """Do what is due, now that `spans` more are in the file."""
-        self._written[file] = self._written.get(file, 0) + spans
-        if self._written[file] < _LOOK:
-            return
-        del self._written[file]
-        counts = cursor.execute(statement("count_recent")).fetchall()
-        for name, rows in counts:
-            if rows > _LIMITS[name]:
-                merge(cursor, name)
+    def close(self) -> None:
+        """End after the step that runs."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def admit(self) -> None:
+        """Wait while much more was written than is settled."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or sum(self._waiting.values()) < _BEHIND, _PATIENCE)
+
+    def after_write(self, file: DayFile, spans: int) -> None:
+        """So many spans more are in the file."""
+        with self._changed:
+            self._waiting[file] = self._waiting.get(file, 0) + spans
+            self._written[file] = self._written.get(file, 0) + spans
+            self._touched[file] = time.monotonic()
+            if self._written[file] >= _LOOK:
+                self._changed.notify_all()
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (due := self._due()) is not None:
+            for file, over in due:
+                try:
+                    self.tend(file, over=over)
+                except (duckdb.Error, StoreError):
+                    logger.exception("%s cannot be put in order now; it is tried again when more is written", file.path)
+
+    def _due(self) -> list[tuple[DayFile, bool]] | None:
+        """The files to look at, and whether their day is over; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or max(self._written.values(), default=0) >= _LOOK, _QUIET / 4)
+            if self._closed:
+                return None
+            known = list(self._files.days.values())
+            self._touched = {file: self._touched.get(file, self._began) for file in known}
+            self._waiting = {file: self._waiting.get(file, 0) for file in known}
+            today, quiet = datetime.now(timezone.utc).date(), time.monotonic() - _QUIET
+            over = [file for file in known if file.day < today and self._touched[file] < quiet]
+            written = [file for file, spans in self._written.items() if spans >= _LOOK and file not in over]
+            for file in (*over, *written):
+                self._written.pop(file, None)
+            return [*((file, False) for file in written), *((file, True) for file in over)]
+
+    def tend(self, file: DayFile, *, over: bool = False) -> None:
+        """Do what is due; all that can be done of a day that is over."""
+        with file.changing, self._reading.reporting(), self._files.reading(file) as cursor:
+            if cursor is None or not self._settle(cursor, file, over):
+                return
+            if over or log_bytes(file) > _LOG:
+                with self._writing:  # DuckDB makes no checkpoint while something is written
+                    cursor.execute(f'CHECKPOINT "{file.name}"')
+
+    def _settle(self, cursor: duckdb.DuckDBPyConnection, file: DayFile, over: bool) -> bool:
+        """Whether there was something to do."""
+        runs = cursor.execute(statement("runs")).fetchall()
+        whole = [first for first, spans in runs[-1:] if over or spans == RUN]
+        done = [first for first, _ in runs[:-1]] + whole
+        for first in done:
+            settle(cursor, first)
+        if whole:
+            file.filled = None  # the next span begins a run
+        with self._changed:
+            self._waiting[file] = sum(spans for first, spans in runs if first not in done)
+            self._changed.notify_all()
+        many = [name for name, rows in cursor.execute(statement("count_recent")).fetchall() if rows > _LIMITS[name]]
+        for name in _LIMITS if done else many:
+            merge(cursor, name)
+        ((ordered,),) = cursor.execute("SELECT sorted FROM meta").fetchall()
+        if over and not ordered:
+            with transaction(cursor):
+                cursor.execute(statement("sort_traces"))
+        return bool(done or many or (over and not ordered))
+
+
+def settle(cursor: duckdb.DuckDBPyConnection, first: int) -> None:
+    """Settle the run that begins with this segment: all of it or nothing."""
+    with transaction(cursor):
+        cursor.execute(statement("settle_take"), {"first": first, "size": SEGMENT})
+        for name in ("settle_spans", "write_segments", "write_traces", "write_attributes"):
+            cursor.execute(statement(name))
+        cursor.execute(statement("settle_clear"), {"first": first})
+        cursor.execute("UPDATE meta SET sorted = false WHERE sorted")
+        cursor.execute("DROP TABLE temp.incoming")
 
 
 def merge(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Merge the recent rows of `rates`, `edges` or `attributes`: all of it or nothing."""
+    """Merge the recent rows of `rates` or `edges`: all of it or nothing."""
     with transaction(cursor):
         cursor.execute(statement(f"merge_{name}"))
 
 
 def merge_rollups(cursor: duckdb.DuckDBPyConnection) -> None:
     """Merge all rates and dependencies of a file, before they move into the history."""
-    for name in ("rates", "edges"):
+    for name in _LIMITS:
         merge(cursor, name)

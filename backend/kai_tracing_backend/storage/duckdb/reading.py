@@ -11,7 +11,7 @@ import duckdb
 
 from kai_tracing_backend.storage.cancellation import guarded, read_rows
 from kai_tracing_backend.storage.contract import StoreError
-from kai_tracing_backend.storage.duckdb.files import HISTORY, DayFile, Files, reported
+from kai_tracing_backend.storage.duckdb.files import HISTORY, DayFile, Files, reported, transaction
 
 __all__ = ["DAY", "EPOCH", "Reading", "fetch", "fetch_named", "first_moment"]
 
@@ -46,7 +46,8 @@ class Reading:
                     with self.files.reading(file) as day:
                         if day is None:
                             continue
-                        with guarded(day.interrupt):
+                        # One look at the day for all that is read: spans move when they are settled.
+                        with guarded(day.interrupt), transaction(day):
                             found = read(day)
             yield found
 

@@ -125,7 +125,7 @@ class DuckDBRetention:
 
     def _drop_whole(self, file: DayFile, spans: int) -> bool:
         """Whether the day is gone: not if spans came in the meantime."""
-        with self._writing:
+        with file.changing, self._writing:
             with self._files.cursor(file.name) as cursor:
                 ((now,),) = cursor.execute("SELECT count(*) FROM spans").fetchall()
             if now != spans:
@@ -146,11 +146,12 @@ class DuckDBRetention:
             cursor.execute(f'USE "{file.name}"')
             # Where in another file the spans of a trace are is not known.
             first, until = (0, NEVER) if shared else window
-            with transaction(cursor):
+            with file.changing, transaction(cursor):
                 found = cursor.execute(statement("keep_delete_spans"), {"first": first, "last": until}).fetchall()
                 deleted += found[0][0]
                 for table in tables:
-                    cursor.execute(statement("keep_delete", table=f'"{table}"'))
+                    found = cursor.execute(statement("keep_delete", table=f'"{table}"')).fetchall()
+                    deleted += found[0][0] if table == "spans_recent" else 0
             time.sleep(min(0.5, time.monotonic() - began))  # half of the time is the others'
 
     def _archive(self, cursor: duckdb.DuckDBPyConnection, file: DayFile, rules: list[int], keep_copy: KeepCopy) -> None:

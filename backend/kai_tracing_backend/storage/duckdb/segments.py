@@ -1,7 +1,10 @@
-"""Segments: runs of spans as they were written, which the indexes of a day's file point to.
+"""Segments: which spans of a day's file are side by side, which is what its indexes point to.
 
-The column `segment` of `spans` grows from row to row, so that `segment BETWEEN …` reads those rows and no others,
-whenever the spans began.
+Spans come into the table `spans_recent`, in runs. When a run is whole it is sorted by traces, cut into segments,
+indexed, and moved into `spans_settled`; the view `spans` has both. The column `segment` grows from row to row, so that
+`segment BETWEEN …` reads those rows and no others, whenever the spans began. A span of a run that is not settled yet
+has the number of the run's first segment, and may get any of the run's later: look for it in all of them, or within one
+transaction.
 """
 
 from __future__ import annotations
@@ -9,10 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-__all__ = ["SEGMENT", "few_ranges", "ranges", "within"]
+__all__ = ["RUN", "SEGMENT", "SEGMENTS", "few_ranges", "ranges", "within"]
 
 SEGMENT = 8_192
 """Spans of a segment: four of DuckDB's vectors."""
+
+SEGMENTS = 15
+"""Segments of a run."""
+
+RUN = SEGMENTS * SEGMENT
+"""Spans of a run: one of DuckDB's row groups, which is written to the disk once and never again."""
 
 _MOST_RANGES = 40
 

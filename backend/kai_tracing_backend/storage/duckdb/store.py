@@ -24,7 +24,7 @@ from kai_tracing_backend.model import (
 )
 from kai_tracing_backend.storage.duckdb.attributes import AttributeReader
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
-from kai_tracing_backend.storage.duckdb.maintenance import merge_rollups
+from kai_tracing_backend.storage.duckdb.maintenance import Maintenance, merge_rollups
 from kai_tracing_backend.storage.duckdb.reading import Reading, fetch, fetch_named
 from kai_tracing_backend.storage.duckdb.retention import DuckDBRetention
 from kai_tracing_backend.storage.duckdb.rollups import read_edges, read_operations, read_rates, read_services
@@ -41,7 +41,8 @@ __all__ = ["DuckDBStore"]
 class DuckDBStore:
     """Spans in a folder: one DuckDB file for each day, so that dropping a day frees its disk at once.
 
-    A day's spans, trace index, rates and dependencies are written in one transaction. `memory_limit` is what DuckDB
+    A day's spans, rates and dependencies are written in one transaction; a thread
+    makes indexes of them afterwards. `memory_limit` is what DuckDB
     may take ("1GB"), `threads` how many it uses.
 
     Raises:
@@ -52,13 +53,15 @@ class DuckDBStore:
         self._files = Files(folder, memory_limit, threads)
         self._reading = Reading(self._files)
         self._writing = threading.Lock()
-        self._writer = Writer(self._files)
+        self._maintenance = Maintenance(self._reading, self._writing)
+        self._writer = Writer(self._files, self._maintenance)
         self.retention = DuckDBRetention(self._reading, self._writing, self._drop_day, self.rates)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, batch: pa.Table, *, counted: bool = True) -> int:
         """Store a batch; see `SpanStore.write`. A batch of several days is written day by day."""
+        self._maintenance.admit()
         with self._writing, self._reading.reporting():
             try:
                 return self._writer.write(batch, counted)
@@ -66,10 +69,17 @@ class DuckDBStore:
                 self._files.reopen()
                 return self._writer.write(batch, counted)
 
+    def settle(self) -> None:
+        """Do now what is done some time after a day is over: sort, index and compress all its spans."""
+        for file in list(self._files.days.values()):
+            self._maintenance.tend(file, over=True)
+
     def delete_day(self, day: date) -> None:
         """Drop a day's file; see `SpanStore.delete_day`. Its rates and dependencies move into the history first."""
-        with self._writing, self._reading.reporting():
-            if (file := self._files.days.get(day)) is not None:
+        if (file := self._files.days.get(day)) is None:
+            return
+        with file.changing, self._writing, self._reading.reporting():
+            if self._files.days.get(day) is file:
                 self._drop_day(file)
 
     def _drop_day(self, file: DayFile) -> None:
@@ -181,6 +191,7 @@ class DuckDBStore:
 
     def close(self) -> None:
         """Close the files; see `SpanStore.close`."""
+        self._maintenance.close()
         with self._writing:
             if not self._reading.closed:
                 self._reading.closed = True

@@ -1,4 +1,4 @@
-"""Writing a batch: spans, their indexes and rollups in one transaction of the day's file."""
+"""Writing a batch: spans, rates and dependencies in one transaction of the day's file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kai_tracing_backend.sketch import LN_GAMMA
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
 from kai_tracing_backend.storage.duckdb.maintenance import Maintenance
 from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH
-from kai_tracing_backend.storage.duckdb.segments import SEGMENT, ranges
+from kai_tracing_backend.storage.duckdb.segments import RUN, SEGMENT, SEGMENTS, ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["Writer"]
@@ -44,9 +44,9 @@ _LINKED = pa.schema(
 class Writer:
     """Writes to the files. One call at a time: the caller holds the store's lock."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, maintenance: Maintenance) -> None:
         self._files = files
-        self._maintenance = Maintenance()
+        self._maintenance = maintenance
 
     def write(self, batch: pa.Table, counted: bool) -> int:
         """See `SpanStore.write`. A batch of several days is written day by day."""
@@ -58,24 +58,23 @@ class Writer:
 
     def _write_day(self, number: int, batch: pa.Table, counted: bool) -> int:
         file = self._files.day(EPOCH + timedelta(days=number))
-        with self._files.cursor(file.name) as cursor:
+        # One transaction for what is looked up and what is written: settling moves spans at the same time.
+        with self._files.cursor(file.name) as cursor, transaction(cursor):
             linked = _linked(batch)
             self._find_relatives(cursor, file, batch, linked)
             batch = _new_spans(cursor, batch)
             if batch.num_rows == 0:
                 return 0
-            # Spans of a trace side by side: their trace ids then take a byte or two instead of sixteen.
-            batch = batch.sort_by([("trace_high", "ascending"), ("trace_low", "ascending")])
             filled = _filled(cursor, file)
             cursor.register("arrived", batch.select(_ARRIVED))
-            cursor.register("incoming", batch.append_column("segment", _segments(filled, batch.num_rows)))
+            cursor.register("incoming", batch.append_column("segment", _runs(filled, batch.num_rows)))
             file.filled = None  # not known until it is committed
-            with transaction(cursor):
-                _write_spans(cursor)
-                if counted:
-                    _write_rollups(cursor, _linked(batch) if linked.num_rows else linked)
-            file.filled = filled + batch.num_rows
-            self._maintenance.after_write(cursor, file, batch.num_rows)
+            for table in ("resources", "scopes", "spans"):
+                cursor.execute(statement(f"write_{table}"))
+            if counted:
+                _write_rollups(cursor, _linked(batch) if linked.num_rows else linked)
+        file.filled = filled + batch.num_rows
+        self._maintenance.after_write(file, batch.num_rows)
         return int(batch.num_rows)
 
     def _find_relatives(
@@ -101,12 +100,6 @@ class Writer:
         cursor.execute(f'USE "{file.name}"')
 
 
-def _write_spans(cursor: duckdb.DuckDBPyConnection) -> None:
-    tables = ("resources", "scopes", "spans", "traces", "segments", "attributes")
-    for table in tables:
-        cursor.execute(statement(f"write_{table}"))
-
-
 def _write_rollups(cursor: duckdb.DuckDBPyConnection, linked: pa.Table) -> None:
     cursor.execute(statement("write_rates"), {"ln_gamma": LN_GAMMA})
     cursor.execute(statement("write_edges"), {"shared": SHARED})
@@ -128,14 +121,16 @@ def _new_spans(cursor: duckdb.DuckDBPyConnection, batch: pa.Table) -> pa.Table:
 
 
 def _filled(cursor: duckdb.DuckDBPyConnection, file: DayFile) -> int:
-    """How many rows the segments of a file have got."""
+    """How many rows the runs of a file have got."""
     if file.filled is None:
-        ((file.filled,),) = cursor.execute(statement("filled"), {"size": SEGMENT}).fetchall()
+        sizes = {"size": SEGMENT, "segments": SEGMENTS}
+        ((file.filled,),) = cursor.execute(statement("filled"), sizes).fetchall()
     return file.filled
 
 
-def _segments(filled: int, rows: int) -> pa.Array:
-    return pa.array([row // SEGMENT for row in range(filled, filled + rows)], pa.int32())
+def _runs(filled: int, rows: int) -> pa.Array:
+    """The first segment of the run that each new row is in."""
+    return pa.array([row // RUN * SEGMENTS for row in range(filled, filled + rows)], pa.int32())
 
 
 def _linked(batch: pa.Table) -> pa.Table:

@@ -1,5 +1,3 @@
 SELECT 'rates', count(*) FROM rates_recent
 UNION ALL
 SELECT 'edges', count(*) FROM edges_recent
-UNION ALL
-SELECT 'attributes', count(*) FROM attributes_recent

@@ -1,7 +1,7 @@
--- Version 2 of a day's file.
-CREATE TABLE meta (version INTEGER NOT NULL, id UUID NOT NULL);
-CREATE TABLE spans (
-    -- Which run of 8,192 spans, as they were written, it is in: what the indexes below point to.
+-- Version 3 of a day's file. `sorted`: nothing came since its indexes were put in order as a whole.
+CREATE TABLE meta (version INTEGER NOT NULL, id UUID NOT NULL, sorted BOOLEAN NOT NULL);
+CREATE TABLE spans_settled (
+    -- Which 8,192 spans it is among: what the indexes below point to.
     segment INTEGER NOT NULL,
     trace_high UBIGINT NOT NULL,
     trace_low UBIGINT NOT NULL,
@@ -64,5 +64,6 @@ CREATE TABLE spans (
 CREATE TABLE resources (id INTEGER NOT NULL, text VARCHAR NOT NULL);
 CREATE TABLE scopes (id INTEGER NOT NULL, text VARCHAR NOT NULL);
 /* include create_indexes */
+/* include create_recent */
 /* include create_rollups */
-INSERT INTO meta VALUES (2, uuid());
+INSERT INTO meta VALUES (3, uuid(), false);

@@ -1,7 +1,8 @@
--- The tables of a file, beside the spans, whose rows are of traces.
+-- The tables of a file whose rows are of traces, beside the spans that are settled.
 SELECT table_name
 FROM duckdb_columns()
-WHERE database_name = $file AND table_name <> 'spans' AND column_name IN ('trace_high', 'trace_low')
+SEMI JOIN duckdb_tables() USING (database_name, schema_name, table_name)
+WHERE database_name = $file AND table_name <> 'spans_settled' AND column_name IN ('trace_high', 'trace_low')
 GROUP BY table_name
 HAVING count(*) = 2
 ORDER BY table_name

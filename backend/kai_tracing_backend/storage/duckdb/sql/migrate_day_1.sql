@@ -6,13 +6,16 @@ ALTER TABLE edges RENAME TO edges_1;
 DROP TABLE traces;
 /* include create_indexes */
 /* include create_rollups */
-INSERT INTO segments SELECT segment, count(*), min(start_time), max(start_time) FROM spans GROUP BY segment ORDER BY segment;
-INSERT INTO traces SELECT DISTINCT trace_high, trace_low, segment FROM spans ORDER BY segment, trace_high, trace_low;
+CREATE TEMP VIEW incoming AS SELECT * FROM spans;
+/* include write_segments */;
+/* include write_traces */;
 INSERT INTO rates_recent BY NAME SELECT * FROM rates_1;
 INSERT INTO edges BY NAME SELECT *, 'service' AS parent_type, 'service' AS child_type FROM edges_1;
 DROP TABLE rates_1;
 DROP TABLE edges_1;
-CREATE TEMP VIEW incoming AS SELECT * FROM spans;
 /* include write_attributes */;
 DROP VIEW temp.incoming;
-/* include merge_rates */
+/* include merge_rates */;
+-- As version 2 had them.
+ALTER TABLE traces_settled RENAME TO traces;
+CREATE TABLE attributes_recent AS FROM attribute_index LIMIT 0

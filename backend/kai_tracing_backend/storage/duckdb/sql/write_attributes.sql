@@ -1,5 +1,5 @@
 -- Each attribute and value of a segment once, as `attribute_index.fingerprint` makes a number of them.
-INSERT INTO attributes_recent
+INSERT INTO attribute_index
 SELECT DISTINCT (md5_number_lower(entry) & 268_435_455)::UINTEGER AS fingerprint, segment
 FROM (
     SELECT DISTINCT segment, entry
@@ -26,4 +26,4 @@ FROM (
     )
     WHERE entry IS NOT NULL
 )
-ORDER BY segment, fingerprint
+ORDER BY fingerprint, segment

@@ -1,1 +1,1 @@
-INSERT INTO traces SELECT DISTINCT trace_high, trace_low, segment FROM incoming
+INSERT INTO traces_settled SELECT DISTINCT trace_high, trace_low, segment FROM incoming ORDER BY trace_low, trace_high, segment

@@ -1,0 +1,1 @@
+DELETE FROM spans_recent WHERE segment = $first

@@ -1,0 +1,1 @@
+INSERT INTO spans_settled FROM temp.incoming
