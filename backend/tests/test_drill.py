@@ -24,6 +24,7 @@ from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from tests.support import jaeger
 from tests.support.backend import free_ports, scraped
 
 KILLS = int(os.environ.get("KAI_TRACING_DRILL_KILLS", "2"))
@@ -74,6 +75,24 @@ def zipkin(trace: int) -> list[bytes]:
             one |= {"tags": {"error": "x"}} if failed(trace) else {}
             spans.append(one | ({} if number == 1 else {"parentId": f"{1:016x}"}))
         bodies.append(json.dumps(spans).encode())
+    return bodies
+
+
+def thrift(trace: int) -> list[bytes]:
+    """The same in Jaeger's thrift; the time is the test's, so that a repetition is the same."""
+    bodies = []
+    for service, numbers in (("front", range(1, PER_TRACE)), ("back", [PER_TRACE])):
+        spans = [
+            jaeger.span(
+                number,
+                trace,
+                operationName=f"op{number}",
+                parentSpanId=0 if number == 1 else 1,
+                tags=jaeger.tags({"error": True}) if failed(trace) else None,
+            )
+            for number in numbers
+        ]
+        bodies.append(jaeger.body_of(jaeger.batch(*spans, service=service)))
     return bodies
 
 
@@ -135,9 +154,10 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, tail: bool) -> Non
     Unacknowledged requests are sent again, as exporters do, so that some are stored already: they count once. With tail
     sampling exactly those traces are there that are to be kept, and what is kept of a half stands for two.
     """
-    api, http_port, grpc_port, zipkin_port = free_ports(4)
+    api, http_port, grpc_port, zipkin_port, jaeger_port = free_ports(5)
     (tmp_path / "tail.yaml").write_text(TAIL)
     ports = {"api": api, "otlp-http": http_port, "otlp-grpc": grpc_port, "zipkin": zipkin_port, "sampling": 0}
+    ports |= {"jaeger-http": jaeger_port, "jaeger-compact": 0, "jaeger-binary": 0}
     command = [str(Path(sys.executable).with_name("kai-tracing")), "serve", "--data", str(tmp_path / "data")]
     command += [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
     environment = {**os.environ, "TRACING_BACKEND_TAIL_SAMPLING": str(tmp_path / "tail.yaml") if tail else ""}
@@ -152,6 +172,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, tail: bool) -> Non
         Sender(2_000_001, otlp, http(f"http://127.0.0.1:{http_port}/v1/traces", protobuf)),
         Sender(3_000_001, otlp, over_grpc(grpc_port)),
         Sender(4_000_001, zipkin, http(f"http://127.0.0.1:{zipkin_port}/api/v2/spans", "application/json")),
+        Sender(5_000_001, thrift, http(f"http://127.0.0.1:{jaeger_port}/api/traces", jaeger.THRIFT)),
     ]
     process = start()
     for sender in senders:

@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kai_tracing_backend.formats.exporting import FORMATS
 from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.testing.store_contract import EVER, NOON, batch, span
 
+from kai_tracing_core.processing.tags import ADJUSTED_COUNT
 from tests.support.backend import Answer, ask, running
 from tests.support.spans import SPANS
 
@@ -89,12 +91,29 @@ def test_a_file_that_is_written_is_read_again(kind: str, spans: list[StoredSpan]
 
 
 def _receivable(spans: list[StoredSpan]) -> list[StoredSpan]:
-    from dataclasses import replace
-
+    """As spans may arrive, each of a trace of its own that stands for itself alone."""
     return [
-        replace(one, trace_id=f"{n:032x}", duration=one.duration % HOUR, events=one.events[:0])
+        replace(one, trace_id=f"{n:032x}", duration=one.duration % HOUR, adjusted_count=1.0, trace_state="")
         for n, one in enumerate(spans, 1)
     ]
+
+
+@pytest.mark.parametrize("kind", ["otlp", "zipkin", "jaeger"])
+@settings(max_examples=10, deadline=None)
+@given(
+    one=SPANS,
+    count=st.sampled_from([1.0, 2.0]) | st.floats(1, 1e6),
+    state=st.sampled_from(["", "ot=th:8;rv:ffffffffffffff", "a=b,ot=th:8"]),
+)
+def test_what_a_span_stands_for_survives_a_file(kind: str, one: StoredSpan, count: float, state: str) -> None:
+    """The adjusted count is told by the trace state where it is the same, else by an attribute; once more, too."""
+    (plain,) = _receivable([one])
+    sent = replace(plain, adjusted_count=count, trace_state=state)
+    (found,) = imported(written(kind, [sent]))
+    assert found.adjusted_count == count
+    (again,) = imported(written(kind, [found]))
+    assert again.adjusted_count == count
+    assert again.attributes.get(ADJUSTED_COUNT) == found.attributes.get(ADJUSTED_COUNT)
 
 
 def _by_id(spans: list[StoredSpan]) -> list[Any]:

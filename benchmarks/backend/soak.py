@@ -54,6 +54,8 @@ class Soak:
     swept: int = 0
     slowest: float = 0.0
     reached: float = 0.0
+    processor: float = 0.0
+    alone: float = 0.0
     memory: list[int] = field(default_factory=list)
 
     def run(self, folder: Path) -> None:
@@ -86,8 +88,11 @@ class Soak:
         folder.mkdir()
         server = Server(folder)
         try:
+            before = server.processor()
             traffic = Traffic(server, requests, self.measured_for, None, days=0.2, end=time.time_ns())
-            return traffic.run(_SENDERS)
+            reached = traffic.run(_SENDERS)
+            self.alone = traffic.spans / max(server.processor() - before, 0.01)
+            return reached
         finally:
             server.stop()
 
@@ -104,7 +109,7 @@ class Soak:
             done.set()
             for thread in others:
                 thread.join()
-        self.written, self.slowest = traffic.spans, traffic.slowest
+        self.written, self.slowest, self.processor = traffic.spans, traffic.slowest, server.processor()
         self.errors += traffic.errors
 
     def _watch(self, server: Server, done: threading.Event) -> None:
@@ -156,6 +161,7 @@ def main() -> None:
         soak.run(arguments.folder or Path(temporary))
     print(
         f"{soak.written:,} spans written, {soak.reached:,.0f} a second of {soak.rate:,.0f} asked, "
+        f"{soak.processor:.0f} s of processor time, {soak.alone:,.0f} spans a second of it without queries, "
         f"{soak.swept:,} swept, {soak.asked:,} questions, slowest request {soak.slowest:.2f} s, "
         f"memory {soak.memory[-1] >> 20} MiB, at most {max(soak.memory) >> 20} ({soak.growth():+.0%}), "
         f"{len(soak.errors)} errors"
