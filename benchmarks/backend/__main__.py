@@ -98,6 +98,19 @@ def _ask(store: DuckDBStore, sample: pa.Table, start: int, end: int) -> None:
             ),
         ),
         ("search: a user, over all", "≤ 50 ms", lambda turn: search(f'{{ span.user.id = "{users[turn * 7]}" }}')),
+        ("search: no trace takes so long, over all", "≤ 1 s", lambda _: search("{ traceDuration > 1h }")),
+        (
+            "search: no trace has so many spans of a service, over all",
+            "≤ 1 s",
+            lambda turn: search(f'{{ resource.service.name = "{services[rows[turn]]}" }} | count() > 1000'),
+        ),
+        (
+            "search: two filters, one of which finds nothing, over all",
+            "≤ 1 s",
+            lambda turn: search(
+                f'{{ span.http.response.status_code = 418 }} && {{ resource.service.name = "{services[rows[turn]]}" }}'
+            ),
+        ),
         ("rate, errors and durations of all operations, over all", "≤ 150 ms", lambda _: store.rates(start, end)),
         ("service map, over all", "≤ 150 ms", lambda _: store.dependencies(start, end, peers=True)),
         ("statistics", "", lambda _: store.statistics()),

@@ -166,8 +166,8 @@ def _group(stage: GroupBy, sets: list[Found], trace: Trace) -> Iterable[Found]:
 
 def _compare(stage: AggregateFilter, sets: list[Found], trace: Trace) -> Iterable[Found]:
     for one in sets:
-        left = aggregate(stage.aggregate, one.indices, trace)
-        right = stage.right.value if isinstance(stage.right, Literal) else aggregate(stage.right, one.indices, trace)
+        left = _aggregate(stage.aggregate, one.indices, trace)
+        right = stage.right.value if isinstance(stage.right, Literal) else _aggregate(stage.right, one.indices, trace)
         if left is not None and right is not None and _OPERATORS[stage.op](left, right):
             yield Found(one.indices, {**one.attributes, str(stage.aggregate): left})
 
@@ -190,7 +190,7 @@ _STAGES: dict[type, Callable[..., Iterable[Found]]] = {
 }
 
 
-def aggregate(node: Aggregate, indices: Sequence[int], trace: Trace) -> int | float | None:
+def _aggregate(node: Aggregate, indices: Sequence[int], trace: Trace) -> int | float | None:
     """A number of a set of spans; None for one of values that no span has."""
     if node.value is None:
         return len(indices)
