@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from kai_tracing_backend.columns import SHARED
 from kai_tracing_backend.language.nodes import (
     AggregateFilter,
     And,
@@ -26,7 +27,7 @@ from kai_tracing_backend.language.nodes import (
 from kai_tracing_backend.storage.duckdb.expressions import joined, negated
 from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions, as_plain
 
-__all__ = ["Demands"]
+__all__ = ["Demands", "found_by"]
 
 _WHOLE = ("traceDuration", "rootName", "rootServiceName")
 _ROOT = {"rootName": "name", "rootServiceName": "service"}
@@ -65,7 +66,25 @@ class Demands:
         if node.op[0] == "!":  # finds spans of the right side, whether there are any of the left or not
             return self._spansets(node.right)
         sides = [self._spansets(node.left), self._spansets(node.right)]
-        return joined("OR", "FALSE", sides) if node.op == "||" else joined("AND", "TRUE", sides)
+        if node.op == "||":
+            return joined("OR", "FALSE", sides)
+        return joined("AND", "TRUE", [*sides, self._related(node)])
+
+    def _related(self, node: SpansetOperation) -> str:
+        """A span of the one side may be the parent of one of the other: its id is named there.
+
+        The half that a server adds to a client's span (B3) has its id, and is its child.
+        """
+        op = node.op.removeprefix("&")
+        if op not in (">", "<"):
+            return "TRUE"
+        sides = [
+            joined("OR", "FALSE", [self._maybe[leaf] for leaf in found_by(side)]) for side in (node.left, node.right)
+        ]
+        above, below = sides if op == ">" else reversed(sides)
+        parents, named = f"list(span_id) FILTER ({above})", f"list(parent_id) FILTER ({below})"
+        halves = f"list(span_id) FILTER (({below}) AND flags & {SHARED} <> 0)"
+        return f"(list_has_any({parents}, {named}) OR list_has_any({parents}, {halves}))"
 
     def _part(self, condition: Condition) -> str:
         """One of the spans may fulfil it."""
@@ -112,6 +131,15 @@ def _asks_single_spans(node: Spansets) -> bool:
     return not any(
         (isinstance(part, SpansetOperation) and part.op != "||") or _is_whole(part) for part, _ in walk(node)
     )
+
+
+def found_by(node: Spansets) -> list[Filter]:
+    """The filters whose spans may be among those that are found."""
+    if isinstance(node, Filter):
+        return [node]
+    if node.op in ("&&", "||") or node.op[0] == "&":
+        return [*found_by(node.left), *found_by(node.right)]
+    return found_by(node.right)
 
 
 def _is_whole(node: object) -> bool:

@@ -15,7 +15,7 @@ from kai_tracing_backend.storage.duckdb.expressions import joined
 from kai_tracing_backend.storage.duckdb.files import DayFile
 from kai_tracing_backend.storage.duckdb.reading import fetch
 from kai_tracing_backend.storage.duckdb.search_conditions import Bounds, SearchConditions
-from kai_tracing_backend.storage.duckdb.search_demands import Demands
+from kai_tracing_backend.storage.duckdb.search_demands import Demands, found_by
 from kai_tracing_backend.storage.duckdb.segments import few_ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
 
@@ -48,7 +48,7 @@ class QueryFilters:
     def __init__(self, query: TraceQuery) -> None:
         self.query = query
         self.leaves = list(dict.fromkeys(_leaves(query.spansets)))
-        self._found_by = list(dict.fromkeys(_found_by(query.spansets)))
+        self._found_by = list(dict.fromkeys(found_by(query.spansets)))
         self._then = [stage.condition for stage in query.stages if isinstance(stage, Filter)]
         self._known: dict[DayFile, Filters] = {}
 
@@ -119,12 +119,3 @@ def _union(parts: Sequence[Sequence[int] | set[int] | None]) -> set[int] | None:
 
 def _leaves(node: Spansets) -> list[Filter]:
     return [node] if isinstance(node, Filter) else [*_leaves(node.left), *_leaves(node.right)]
-
-
-def _found_by(node: Spansets) -> list[Filter]:
-    """The filters whose spans may be among those that are found."""
-    if isinstance(node, Filter):
-        return [node]
-    if node.op in ("&&", "||") or node.op[0] == "&":
-        return [*_found_by(node.left), *_found_by(node.right)]
-    return _found_by(node.right)
