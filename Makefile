@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROVIDERS := $(wildcard providers/*) backend
 READY := $(VENV)/.ready
 
-.PHONY: demo soak test coverage test-all wheels check docs bench interop clean drill
+.PHONY: demo soak test coverage test-all wheels check docs bench interop w3c clean drill
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml) backend/pyproject.toml
@@ -50,6 +50,10 @@ demo: $(READY)
 
 interop: $(READY)
 	$(BIN)/python tools/interop/run.py
+
+# The W3C's test suite of Trace Context; SOURCE=/a/clone of it where there is no network.
+w3c: $(READY)
+	SOURCE="$(SOURCE)" $(BIN)/python tools/interop/w3c.py
 
 # The tests on every supported Python that is installed here, and with the lowest dependencies.
 test-all: $(READY)

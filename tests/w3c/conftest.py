@@ -1,4 +1,4 @@
-"""A small service of ours behind a real HTTP server, as the W3C Trace Context test suite wants to be served."""
+"""What sends requests to the service and reads what it sent on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import http.client
 import itertools
 import json
 import re
-import socket
-import threading
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 
-from kai_tracing_core import RecordingProvider, Span, SpanKind, TracingService
-from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor
+from tests.w3c.service import Application, serving
 
 Headers = Sequence[tuple[str, str]]
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -38,61 +32,6 @@ class Sent:
         pairs = [member.partition("=")[::2] for member in self.state.split(",") if member]
         assert len(dict(pairs)) == len(pairs), f"a repeated key in {self.state!r}"
         return dict(pairs)
-
-
-class _Nowhere(SpanExporter):
-    def export(self, spans: Sequence[Span], timeout: float) -> int:
-        return 0
-
-
-class _Provider(RecordingProvider):
-    """Records, and delivers to nobody."""
-
-    def create_exporter(self) -> SpanExporter:
-        return _Nowhere()
-
-    def create_queue(self, exporter: SpanExporter) -> SpanProcessor:
-        return SpanProcessor()
-
-
-class Application:
-    """`POST /test` with `[{"url": …}]` calls each url under spans of the request's trace; `/callback/…` is noted."""
-
-    def __init__(self) -> None:
-        self.tracing = TracingService(_Provider())
-        self.callbacks: dict[str, list[tuple[str, str]]] = {}
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Callable[..., Any], send: Any) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        if scope["path"] == "/test":
-            await self._serve(scope, json.loads(body))
-        else:
-            self.callbacks[scope["path"]] = [(name.decode(), value.decode()) for name, value in scope["headers"]]
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
-
-    async def _serve(self, scope: MutableMapping[str, Any], calls: list[dict[str, str]]) -> None:
-        parent = self.tracing.extract_context(scope["headers"])
-        with self.tracing.span("POST /test", kind=SpanKind.SERVER, parent=parent):
-            async with httpx.AsyncClient() as client:
-                for call in calls:
-                    with self.tracing.span("POST", kind=SpanKind.CLIENT) as span:
-                        headers: dict[str, str] = {}
-                        self.tracing.inject_context(span.trace_context, headers)
-                        await client.post(call["url"], headers=headers)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.ready.set()
 
 
 class Harness:
@@ -146,16 +85,6 @@ def _read(headers: Headers) -> Sent:
 
 @pytest.fixture(scope="package")
 def harness() -> Iterator[Harness]:
-    """The service behind uvicorn on a free port of this machine, and the sender of requests to it."""
-    application = Application()
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(application, log_level="warning", lifespan="off", ws="none")
-    server = _Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="w3c-service")
-    thread.start()
-    assert server.ready.wait(30)
-    yield Harness(application, listener.getsockname()[1])
-    server.should_exit = True
-    thread.join(30)
-    listener.close()
-    application.tracing.shutdown()
+    """The service on a free port of this machine, and the sender of requests to it."""
+    with serving() as (application, port):
+        yield Harness(application, port)

@@ -41,10 +41,10 @@ def zipkin() -> Path:
     if not jar.exists():
         _need("java", "to run it")
         _need("mvn", "to download it")
-        with _workplace() as place:
+        with workplace() as place:
             artifact = f"io.zipkin:zipkin-server:{ZIPKIN_VERSION}:jar:exec"
             command = ["mvn", "--quiet", "--batch-mode", "dependency:copy", f"-Dartifact={artifact}"]
-            _download([*command, f"-DoutputDirectory={place}"], place)
+            download([*command, f"-DoutputDirectory={place}"], place)
             (place / jar.name).replace(jar)
     return jar
 
@@ -54,10 +54,10 @@ def jaeger() -> Path:
     program = CACHE / f"jaeger-{JAEGER_VERSION}"
     if not program.exists():
         _need("go", "to compile it")
-        with _workplace() as place:
+        with workplace() as place:
             _prepare_jaeger(place)
             build = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", "jaeger"]
-            _run([*build, "github.com/jaegertracing/jaeger/cmd/jaeger"], place, BUILD_SECONDS)
+            run([*build, "github.com/jaegertracing/jaeger/cmd/jaeger"], place, BUILD_SECONDS)
             (place / "jaeger").replace(program)
     return program
 
@@ -69,10 +69,10 @@ def js() -> Path:
     modules = CACHE / f"js-{sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:12]}"
     if not modules.exists():
         _need("npm", "to download its libraries")
-        with _workplace() as place:
+        with workplace() as place:
             for file in files:
                 shutil.copy(file, place)
-            _download(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
+            download(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], place)
             (place / "node_modules").replace(modules)
     return modules
 
@@ -82,7 +82,7 @@ def lens() -> Path:
     browser()
     pages = CACHE / f"lens-{ZIPKIN_VERSION}"
     if not pages.exists():
-        with ZipFile(zipkin()) as server, _workplace() as place:
+        with ZipFile(zipkin()) as server, workplace() as place:
             (inner,) = (name for name in server.namelist() if name.startswith("BOOT-INF/lib/zipkin-lens-"))
             with ZipFile(BytesIO(server.read(inner))) as packed:
                 packed.extractall(place)
@@ -105,15 +105,15 @@ def _prepare_jaeger(place: Path) -> None:
     module of our own. Jaeger's checksums come along, which saves asking for each of its dependencies'.
     """
     module = f"github.com/jaegertracing/jaeger@{JAEGER_VERSION}"
-    _run(["go", "mod", "init", "interop"], place, DOWNLOAD_SECONDS)
-    source = Path(json.loads(_download(["go", "mod", "download", "-json", module], place))["Dir"])
+    run(["go", "mod", "init", "interop"], place, DOWNLOAD_SECONDS)
+    source = Path(json.loads(download(["go", "mod", "download", "-json", module], place))["Dir"])
     (place / "go.sum").write_bytes((source / "go.sum").read_bytes())
-    replacements = json.loads(_run(["go", "mod", "edit", "-json", str(source / "go.mod")], place, DOWNLOAD_SECONDS))
+    replacements = json.loads(run(["go", "mod", "edit", "-json", str(source / "go.mod")], place, DOWNLOAD_SECONDS))
     for entry in replacements["Replace"] or ():
         old, new = ("@".join(filter(None, (entry[key]["Path"], entry[key].get("Version")))) for key in ("Old", "New"))
-        _run(["go", "mod", "edit", f"-replace={old}={new}"], place, DOWNLOAD_SECONDS)
+        run(["go", "mod", "edit", f"-replace={old}={new}"], place, DOWNLOAD_SECONDS)
     package, version = module.split("@")
-    _download(["go", "get", f"{package}/cmd/jaeger@{version}"], place)
+    download(["go", "get", f"{package}/cmd/jaeger@{version}"], place)
 
 
 def _need(program: str, purpose: str) -> None:
@@ -122,17 +122,18 @@ def _need(program: str, purpose: str) -> None:
 
 
 @contextmanager
-def _workplace() -> Iterator[Path]:
+def workplace() -> Iterator[Path]:
     """A directory on the cache's file system, so that what is complete can be moved into place at once."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=CACHE, prefix="fetch-") as place:
         yield Path(place)
 
 
-def _download(command: list[str], place: Path) -> str:
+def download(command: list[str], place: Path) -> str:
+    """Run a command that downloads something, more than once if need be."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _run(command, place, DOWNLOAD_SECONDS)
+            return run(command, place, DOWNLOAD_SECONDS)
         except NotAvailableError as error:
             if attempt == ATTEMPTS:
                 raise
@@ -141,7 +142,7 @@ def _download(command: list[str], place: Path) -> str:
     raise AssertionError
 
 
-def _run(command: list[str], place: Path, seconds: float) -> str:
+def run(command: list[str], place: Path, seconds: float) -> str:
     """Run a command in `place` and give what it printed; a compiler's children end with it."""
     with subprocess.Popen(
         command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
