@@ -50,7 +50,9 @@ def _table(results: Sequence[Result]) -> str:
         row = result.row
         errors = [result.errors[case.__name__] for case in (row.ours, row.peer) if case.__name__ in result.errors]
         verdict = {True: "within", False: "**over**", None: f"not run: {errors[0]}" if errors else ""}[result.met]
-        budget = f"{row.budget:.2f}" if row.limit is None and row.budget is not None else f"{row.limit} {row.unit}"
+        budget = "" if row.budget is None else f"≤ {row.budget:.2f}"
+        if row.limit is not None:
+            budget = f"≤ {row.limit} {row.unit}"
         count = result.instructions.get(row.ours.__name__)
         cells = (
             row.name,
@@ -60,7 +62,7 @@ def _table(results: Sequence[Result]) -> str:
             _ratio(result.ratios(row.ours), result.ratio(row.ours)),
             "" if count is None else f"{count:,.0f}",
             "" if (ratio := result.instruction_ratio()) is None else f"{ratio:.3f}",
-            f"≤ {budget}",
+            budget,
             verdict,
         )
         lines.append(f"| {' | '.join(cells)} |")
