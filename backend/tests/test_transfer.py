@@ -168,6 +168,25 @@ def test_chrome_events_nest_and_calls_are_arrows() -> None:
     assert {"a", "b", "a 1", "a 2"} <= names
 
 
+@settings(max_examples=15, deadline=None)
+@given(spans=st.lists(SPANS, min_size=1, max_size=3))
+def test_chrome_events_have_the_fields_of_their_phase(spans: list[StoredSpan]) -> None:
+    """What the Trace Event Format requires of each event, for spans of any shape; all of it is JSON."""
+    required = {
+        "X": {"name", "cat", "ts", "dur", "pid", "tid"},
+        "i": {"name", "ts", "pid", "tid", "s"},
+        "s": {"name", "cat", "ts", "pid", "tid", "id"},
+        "f": {"name", "cat", "ts", "pid", "tid", "id", "bp"},
+        "M": {"name", "pid", "args"},
+    }
+    text = written("chrome", [replace(one, trace_id=f"{1:032x}") for one in _receivable(spans)])
+    for event in json.loads(text)["traceEvents"]:
+        assert required[event["ph"]] <= event.keys()
+        assert event.get("dur", 0) >= 0
+        assert isinstance(event["name"], str)
+        assert event["name"]
+
+
 def test_the_page_has_no_markup_of_senders_and_loads_nothing() -> None:
     """Names are data; there is no address in it, and its policy allows none."""
     page = written("html", TRACE)
