@@ -135,3 +135,15 @@ def test_a_trace_in_two_files_is_known_as_a_whole(tmp_path: Path) -> None:
         assert len(store.search(parse(asked), *EVER).traces) == 1, asked
         assert len(store.search(parse(asked), midnight, midnight + DAY).traces) == 1, asked
     store.close()
+
+
+def test_a_neighbouring_file_adds_its_own_traces_only(tmp_path: Path) -> None:
+    """Beside a day of hundreds of traces, a search of another reads those alone that are in both."""
+    store = DuckDBStore(tmp_path)
+    for day in (0, 1):
+        store.write(batch(*(span(1_000 * day + number, at=NOON + day * DAY) for number in range(1, 300))))
+    store.write(batch(span(5, 2, 1, at=NOON + DAY)))
+    with Cancellation(max_rows=40):
+        assert store.search(parse("{ rootName = `nobody` }"), *EVER).traces == []
+        assert len(store.search(parse("{ traceDuration > 1h }"), *EVER).traces) == 1
+    store.close()
