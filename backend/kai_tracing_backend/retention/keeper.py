@@ -24,7 +24,7 @@ __all__ = ["BusyError", "Keeper", "Plan", "StaleError", "Sweep", "tenant_names"]
 
 logger = logging.getLogger(__name__)
 
-_WORTH = 0.2  # of a day's file that has to be free before it is copied
+_WORTH = 0.05  # of a day's file that has to be free before it is copied
 _NANO = 1_000_000_000
 
 

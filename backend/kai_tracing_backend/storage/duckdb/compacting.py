@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files
+from kai_tracing_backend.storage.duckdb.segments import RUN
 from kai_tracing_backend.storage.duckdb.statements import statement
 
 __all__ = ["Compactor", "file_bytes", "log_bytes"]
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _SUFFIX = ".compacting"
 _COPY = "compacting"
-_ROWS = 250_000  # of one step
+_ROWS = 2 * RUN  # of one step: whole blocks of rows
 _PATIENCE = 60  # seconds for a moment in which nobody reads the day
 
 

@@ -124,7 +124,7 @@ class Maintenance:
         ((ordered,),) = cursor.execute("SELECT sorted FROM meta").fetchall()
         if over and not ordered:
             with transaction(cursor):
-                cursor.execute(statement("sort_traces"))
+                cursor.execute(statement("sort_indexes"))
         return bool(done or many or (over and not ordered))
 
 
