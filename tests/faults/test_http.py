@@ -216,7 +216,7 @@ def test_threads_that_trace_while_the_backend_fails(provider_for: MakeProvider) 
     """Four threads trace on through resets, errors and hangs; every span arrives once."""
     script = [503, Answer(action="reset"), 200, Answer(action="hang"), 429, 200, Answer(action="cut"), 502]
     with FaultServer(script) as server:
-        provider = provider_for(server.url, timeout=SHORT)
+        provider = provider_for(server.url, timeout=4 * SHORT)
         ids: list[set[str]] = []
         threads = [threading.Thread(target=lambda: ids.append(trace(provider, 300))) for _ in range(4)]
         for thread in threads:
