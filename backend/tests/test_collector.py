@@ -19,8 +19,8 @@ from kai_tracing_backend.testing.store_contract import EVER, batch, span
 
 from tests.support.backend import PROTOBUF, ask, settings_in
 from tests.support.otlp import NOW, message
+from tests.support.recordings import DATA, needs_data
 
-DATA = Path(__file__).parents[2] / "../shared/data"
 ZIPKIN = json.dumps([{"traceId": "1", "id": "1", "timestamp": NOW // 1_000}]).encode()
 
 
@@ -49,6 +49,7 @@ def test_a_sender_is_told_to_come_again(
     assert ask(backend.settings.otlp_http_port, "/v1/traces", body, PROTOBUF).status == 200
 
 
+@needs_data
 def test_the_shop_is_stored_exactly(tmp_path: Path) -> None:
     """A recorded minute of a real shop, over HTTP: spans, traces, services and edges are exact.
 

@@ -129,9 +129,11 @@ def test_calls_are_counted_by_their_status(backend: Backend, channel: grpc.Chann
         grpc.StatusCode.INVALID_ARGUMENT,
         "the call has no request",
     )
-    counted = {"OK": 1, "INVALID_ARGUMENT": 2, "CANCELLED": 1}  # gRPC itself answers the one that is too large,
+    # gRPC itself answers the one that is too large, perhaps before it is counted, and ends its call before or after it
+    # says that there is no request.
+    counted = [{"OK": 1, "INVALID_ARGUMENT": 2, "CANCELLED": 1}, {"OK": 1, "INVALID_ARGUMENT": 3}]
     deadline = time.monotonic() + 60
-    while (found := of_grpc(backend, "requests_total")) != counted:  # perhaps before it is counted
+    while (found := of_grpc(backend, "requests_total")) not in counted:
         assert time.monotonic() < deadline, found
         time.sleep(0.05)
     assert of_grpc(backend, "request_bytes_total") == {None: len(body) + 2}

@@ -25,10 +25,9 @@ from kai_tracing_backend.testing.store_contract import EVER, NOON, batch, span
 
 from kai_tracing_core.processing.tags import ADJUSTED_COUNT
 from tests.support.backend import Answer, ask, running
+from tests.support.recordings import DATA, needs_data
 from tests.support.spans import SPANS
 
-DATA = Path(__file__).parents[2] / "../shared/data"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the recordings are beside the project, not in it")
 HOUR = 3_600_000_000_000
 ERROR = span(
     0xABCD,

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from tests.interop.servers import Jaeger, get
-from tests.interop.shared_data import files
 from tests.support.backend import running
+from tests.support.recordings import files
 
 Json = Any
 SHOWN = 40  # traces that are compared span by span

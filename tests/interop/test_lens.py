@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.interop.shared_data import files
 from tests.support.backend import ask, running
+from tests.support.recordings import files
 
 ATTEMPTS = 3  # a browser on a busy machine may think that it is done before it is
 

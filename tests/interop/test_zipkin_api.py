@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.interop.servers import Zipkin, get
-from tests.interop.shared_data import files
 from tests.support.backend import running
+from tests.support.recordings import files
 
 Json = Any
 OWN_WAY: dict[tuple[str, str], tuple[int, int]] = {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.interop.servers import Zipkin, get
-from tests.interop.shared_data import files
 from tests.support.backend import running
+from tests.support.recordings import files
 from tests.support.zipkin_thrift import annotation, binary, endpoint, spans_of, v1
 
 NOW = time.time_ns() // 1_000

@@ -15,8 +15,9 @@ from kai_tracing_core.cli.app import cli
 from kai_tracing_core.sampling.config import SamplerContext, create_sampler
 from kai_tracing_core.sampling.recording import read_recording
 from kai_tracing_core.sampling.replay import replay
+from tests.support.recordings import DATA, needs_data
 
-SHOP = Path(__file__).parents[2] / "../shared/data/onlineboutique.otlp.jsonl.gz"
+SHOP = DATA / "onlineboutique.otlp.jsonl.gz"
 
 
 def simulate(*arguments: str | Path) -> Result:
@@ -74,6 +75,7 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+@needs_data
 def test_the_real_recording_is_replayed_whole() -> None:
     """Everything is kept by `always_on`; a ratio keeps whole traces and estimates their number within its error bar."""
     everything = report(SHOP, "--policy", "always_on")
