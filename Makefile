@@ -17,12 +17,12 @@ $(READY): pyproject.toml $(wildcard providers/*/pyproject.toml) backend/pyprojec
 test: $(READY)
 	$(BIN)/pytest -n auto --dist loadfile
 
-# The core's coverage by the whole suite, subprocesses included.
+# The coverage of the core and the providers by the whole suite, subprocesses included.
 coverage: $(READY)
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n auto --dist loadfile
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --fail-under 95
+	$(BIN)/coverage report --skip-covered
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -115,9 +115,9 @@ def _resource(settings: TracingSettings) -> dict[str, AttributeValue]:
 def _host_name() -> str:
     if hasattr(os, "uname"):
         return os.uname().nodename
-    from socket import gethostname
+    from socket import gethostname  # pragma: no cover - Windows
 
-    return gethostname()
+    return gethostname()  # pragma: no cover - Windows
 
 
 def _spool(settings: TracingSettings) -> SpoolOptions | None:

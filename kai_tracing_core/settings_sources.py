@@ -226,7 +226,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # pragma: no cover - Python 3.10
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -162,7 +162,7 @@ def _send(provider: TracingProvider, timeout: float) -> Stats:
 
 def _fork(provider: TracingProvider, timeout: float) -> Iterator[Check]:
     """Whether a forked child (gunicorn --preload, multiprocessing) delivers, too, found out by forking one."""
-    if not hasattr(os, "fork"):
+    if not hasattr(os, "fork"):  # pragma: no cover - Windows
         return
     reader, writer = os.pipe()
     with warnings.catch_warnings():

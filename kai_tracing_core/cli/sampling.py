@@ -78,9 +78,9 @@ def _toml() -> Any:
         import tomllib
 
         return tomllib
-    import tomli
+    import tomli  # pragma: no cover - Python 3.10
 
-    return tomli
+    return tomli  # pragma: no cover - Python 3.10
 
 
 def _show(report: Report, operations: int) -> None:

@@ -141,7 +141,7 @@ class BatchProcessor(SpanProcessor):
         for _ in range(_EVICTION_TRIES):
             try:
                 oldest = self.inbox.popleft()
-            except IndexError:
+            except IndexError:  # pragma: no cover - another thread was quicker
                 return True
             if isinstance(oldest, _Marker):
                 self.inbox.appendleft(oldest)
@@ -242,7 +242,7 @@ class BatchProcessor(SpanProcessor):
     def _drain_here(self, deadline: float) -> None:
         """Send what waits, on this thread, unless there is a worker or somebody else does it."""
         if not self._starting.acquire(timeout=max(0.0, deadline - monotonic())):
-            return
+            return  # pragma: no cover - another thread started a worker until the time was up
         try:
             if self._worker is None:
                 self._delivery.deadline = deadline

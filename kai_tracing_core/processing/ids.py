@@ -82,5 +82,5 @@ def _reseed_all() -> None:
         instance.reseed()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - else Windows
     os.register_at_fork(after_in_child=_reseed_all)

@@ -75,5 +75,5 @@ def _finalize_in_children(util: Any) -> None:
 
 
 atexit.register(_shutdown_all)
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - else Windows
     os.register_at_fork(after_in_child=_after_fork)

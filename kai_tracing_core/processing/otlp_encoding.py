@@ -286,7 +286,7 @@ def own_scope() -> Scope:
     """The scope of spans that this package's own API made."""
     try:
         version = metadata.version(_DISTRIBUTION)
-    except metadata.PackageNotFoundError:  # run from a copied source tree
+    except metadata.PackageNotFoundError:  # pragma: no cover - run from a copied source tree
         version = ""
     return _OwnScope("kai_tracing_core", version, "", {})
 

@@ -32,5 +32,5 @@ def _run() -> None:
             logger.exception("%r does not survive the fork", instance)
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - else Windows
     os.register_at_fork(after_in_child=_run)

@@ -194,7 +194,7 @@ class Remote(Sampler):
             return
         try:
             threading.Thread(target=self._run, args=(self._closed,), name="kai-tracing-sampling", daemon=True).start()
-        except RuntimeError as error:  # no thread can be started while the interpreter shuts down
+        except RuntimeError as error:  # pragma: no cover - no thread can be started while the interpreter ends
             self.last_error = str(error)
 
     def _run(self, closed: threading.Event) -> None:

@@ -214,7 +214,7 @@ class TailProcessor(SpanProcessor):
             worker = threading.Thread(target=self._run, args=(self._bell,), name="kai-tracing-tail", daemon=True)
             try:
                 worker.start()
-            except RuntimeError as error:  # no thread can be started while the interpreter shuts down
+            except RuntimeError as error:  # pragma: no cover - no thread can be started while the interpreter ends
                 logger.debug("no thread: %s; what waits is decided at exit", error)
                 return
             self._worker = worker

@@ -122,7 +122,7 @@ class TimedCoroutine(Coroutine[Any, Any, Any]):
             step.reported = False
             if _watch.sleeps:
                 _watch.wake()
-        else:  # an eager task runs inside a step of the one that made it
+        else:  # pragma: no cover - Python 3.12: an eager task runs inside a step of the one that made it
             outer._total += now - outer._since
             outer._since = 0.0
         self._outer = outer
@@ -137,7 +137,7 @@ class TimedCoroutine(Coroutine[Any, Any, Any]):
         step.task = outer = self._outer
         self._outer = None
         if outer is not None:
-            outer._since = now
+            outer._since = now  # pragma: no cover - Python 3.12
         elif now - step.started >= _watch.stall and not step.reported:
             _watch.report(step, now - step.started)
 
@@ -284,11 +284,11 @@ class _Watch:
     def _start(self) -> None:
         with self._lock:
             if self._thread is not None:
-                return
+                return  # pragma: no cover - another thread was quicker
             thread = threading.Thread(target=self._run, name="kai-tracing-asyncio", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no thread can be started while the interpreter shuts down
+            except RuntimeError:  # pragma: no cover - no thread can be started while the interpreter ends
                 return
             self._thread = thread
 

@@ -112,7 +112,7 @@ class OpenTelemetryTelemetry(TelemetryService):
 
     def _start_worker(self) -> None:
         if not self._starting.acquire(blocking=False):
-            return
+            return  # pragma: no cover - another thread was quicker
         try:
             if self._worker is None:
                 # Now rather than earlier, to run before the MeterProvider shuts itself down at exit.
@@ -120,7 +120,7 @@ class OpenTelemetryTelemetry(TelemetryService):
                 worker = Thread(target=self._run, name="kai-tracing-telemetry", daemon=True)
                 worker.start()
                 self._worker = worker
-        except RuntimeError as error:  # no thread can be started while the interpreter shuts down
+        except RuntimeError as error:  # pragma: no cover - no thread can be started while the interpreter ends
             logger.debug("no thread for metrics: %s", error)
         finally:
             self._starting.release()
@@ -172,7 +172,7 @@ class OpenTelemetryTelemetry(TelemetryService):
                 self._instruments.count(operation, calls, errors)
             while self._queue and monotonic() < deadline:
                 self._record(self._queue.popleft())
-        except IndexError:
+        except IndexError:  # pragma: no cover - another thread was quicker
             pass  # somebody cleared the queue
         except Exception:
             logger.exception("measurements could not be recorded")

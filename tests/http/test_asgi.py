@@ -18,7 +18,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
@@ -26,6 +26,7 @@ from websockets.sync.client import connect
 
 from kai_tracing_core import SpanKind, SpanStatusCode, TracingService
 from kai_tracing_core.http import TracingMiddleware
+from kai_tracing_core.http.routes import asgi_route
 from tests.http.conftest import Recorded, Serve
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -297,6 +298,41 @@ def test_exception_after_the_client_has_gone(service: TracingService, recorded: 
         with pytest.raises(error):
             asyncio.run(TracingMiddleware(app, service=service)(scope, receive, send))
     assert [span.status for span in recorded.wait(2)] == [SpanStatusCode.UNSET, SpanStatusCode.ERROR]
+
+
+def test_send_that_says_the_client_has_gone(service: TracingService, recorded: Recorded) -> None:
+    """The OSError with which a server answers what is sent to nobody is passed on, and no error of the span's.
+
+    The server tells its headers in a tuple and its address as a Unix socket does, without a port.
+    """
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Any) -> None:
+        raise OSError("gone")
+
+    scope = {"type": "http", "path": "/", "headers": (), "method": "GET", "server": ("/run/shop.sock", None)}
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(TracingMiddleware(app, service=service)(scope, None, send))
+    span = recorded.one()
+    assert span.status == SpanStatusCode.UNSET
+    assert span.attributes["server.address"] == "/run/shop.sock"
+    assert "server.port" not in span.attributes
+
+
+def test_route_of_the_endpoint() -> None:
+    """Versions of Starlette that do not tell the route are asked for the one that led to the endpoint."""
+
+    async def user(request: Request) -> None: ...
+
+    async def other(request: Request) -> None: ...
+
+    inner = Route("/users/{user}", user)
+    router = Router([Route("/users/me", other), Mount("/shop", routes=[inner]), inner])
+    scope = {"type": "http", "method": "GET", "path": "/users/7", "endpoint": user, "router": router}
+    assert asgi_route(scope) == "/users/{user}"
+    assert asgi_route({**scope, "endpoint": test_route_of_the_endpoint}) is None
 
 
 def test_cancelled_handler(service: TracingService, recorded: Recorded) -> None:

@@ -14,6 +14,7 @@ import pytest
 from kai_tracing_core import SpanKind, SpanStatusCode, TracingService
 from kai_tracing_core.http import RetryOptions, create_api_client, create_async_api_client
 from kai_tracing_core.processing.pipeline import PipelineConfig
+from kai_tracing_core.processing.retry import parse_retry_after
 from kai_tracing_core.sampling.always import AlwaysOff
 from tests.http.calling import Calls, call_async, call_sync
 from tests.http.conftest import Recorded
@@ -262,3 +263,9 @@ def test_behind_the_applications_own_provider(site: Site) -> None:
     assert [event.attributes["retry.reason"] for event in parent.events] == ["503"]
     service.shutdown()
     own.shutdown()
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", "nan", "Wed, 99 Nov 2026 01:00:00 GMT"])
+def test_a_retry_after_that_says_nothing(value: str | None) -> None:
+    """It is as if there were none, whatever a server writes there."""
+    assert parse_retry_after(value) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import flask
 import httpx
@@ -183,3 +184,26 @@ def test_any_application(service: TracingService, serve_wsgi: Serve, recorded: R
     assert fine.attributes["http.request.body.size"] == 5
     assert failed.attributes["http.response.status_code"] == 200
     assert failed.status_message == "ValueError: later"
+
+
+def test_body_that_cannot_be_closed(service: TracingService, recorded: Recorded) -> None:
+    """What the body's `close` raises reaches the server, and the span, which ends."""
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"some"
+
+        def close(self) -> None:
+            raise ValueError("stuck")
+
+    def app(environ: Any, start_response: Any) -> Body:
+        start_response("200 OK", [])
+        return Body()
+
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    body: Any = TracingWsgiMiddleware(app, service=service)(environ, lambda *_: None)
+    assert list(body) == [b"some"]
+    with pytest.raises(ValueError, match="stuck"):
+        body.close()
+    assert recorded.one().status_message == "ValueError: stuck"

@@ -13,6 +13,7 @@ from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import SpanExporter
 from kai_tracing_core.processing.size_limit import SizeLimiter
 from kai_tracing_core.span import Span, SpanStatusCode
+from kai_tracing_core.trace_context import TraceContext
 
 
 class _Gate(SpanExporter):
@@ -118,6 +119,16 @@ def test_span_bytes_drops_the_last_events() -> None:
     span = _limited(300, {"a": 1}, events=10)
     assert 0 < len(span.events) < 10
     assert len(span.events) + span.dropped_events == 10
+
+
+def test_span_bytes_drops_the_last_links() -> None:
+    """At last the links go, and are counted as dropped ones."""
+    pipeline = SpanPipeline(PipelineConfig(), _Keep(300))
+    with pipeline.start("op") as span:
+        for number in range(1, 11):
+            span.add_link(TraceContext(number, number), {"k": "v" * 50})
+    assert 0 < len(span.links) < 10
+    assert len(span.links) + span.dropped_links == 10
 
 
 def test_within_the_limit_nothing_changes() -> None:

@@ -168,8 +168,9 @@ def test_failure_withholds(caplog: pytest.LogCaptureFixture) -> None:
     def hook(key: str, value: Any) -> Any | None:
         raise RuntimeError("broken")
 
-    span = _ended({"a": "https://u:pw@h/"}, hook=hook)
+    span = _ended({"a": "https://u:pw@h/"}, hook=hook, event={"b": "secret"})
     assert span.attributes == {}
+    assert span.events == []
     assert "withheld" in caplog.text
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from kai_tracing_core.processing.batch import BatchOptions, BatchProcessor
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
-from kai_tracing_core.processing.processor import PayloadExporter, Rejected, Retryable
+from kai_tracing_core.processing.processor import PayloadExporter, Rejected, Retryable, SpoolStats, TooLarge
 from kai_tracing_core.processing.retry import RetryPolicy
 from kai_tracing_core.processing.spool import Spool
 from kai_tracing_core.processing.spooling import SpoolingExporter
@@ -290,3 +290,84 @@ def test_crash_drill(tmp_path: Path) -> None:
     twice = {name for name, times in collector.received.items() if times != 1}
     assert len(twice) == 10
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_temporary_files_of_the_dead_are_removed(tmp_path: Path) -> None:
+    """What a process that died while writing left behind goes after an hour; what may still be written stays."""
+    old, young = tmp_path / "test-1.tmp", tmp_path / "test-2.tmp"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    _spool(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_files_that_are_no_batches_harm_nothing(tmp_path: Path) -> None:
+    """One without a number in its name, and one that is gone when it is opened, are passed over."""
+    spool = _spool(tmp_path, max_bytes=100)
+    (tmp_path / "test-0-odd.batch").write_bytes(b"")
+    (tmp_path / "test-1-1.batch").symlink_to(tmp_path / "gone")
+    spool.put(b"whole", 1)
+    with spool.oldest() as file:
+        assert file is not None
+        assert file.payload == b"whole"
+    spool.put(b"x" * 50, 2)
+    assert spool.dropped == {"spool_torn": 0, "spool_full": 1}
+    with spool.oldest() as file:
+        assert file is not None
+        assert file.count == 2
+
+
+@pytest.mark.parametrize(("error", "reason"), [(TooLarge(), "too_large"), (RuntimeError("bug"), "export_error")])
+def test_a_batch_that_cannot_be_sent_is_dropped_and_counted(
+    error: Exception, reason: str, backend: _Backend, tmp_path: Path
+) -> None:
+    """It does not stop the ones behind it, whatever the exporter says or raises."""
+    spool = _spool(tmp_path)
+    spool.put(b"bad", 3)
+    spool.put(b"good", 1)
+    backend.answers = [error]
+    exporter = SpoolingExporter(backend, spool, _QUICK)
+    exporter.catch_up(10)
+    assert backend.names == ["good"]
+    assert exporter.spool_stats().dropped == {reason: 3}
+
+
+def test_a_spool_that_cannot_be_read_is_tried_again(
+    backend: _Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails is no exception in the worker: the batch waits and goes out when the disk is back."""
+
+    def fail(file: object) -> None:
+        raise OSError("input/output error")
+
+    spool = _spool(tmp_path)
+    spool.put(b"one", 1)
+    exporter = SpoolingExporter(backend, spool, _QUICK)
+    with monkeypatch.context() as broken:
+        broken.setattr(spool, "begin", fail)  # no disk can be made to fail here
+        exporter.catch_up(0.01)
+    assert (backend.names, exporter.spool_stats().pending) == ([], 1)
+    for _ in range(500):
+        threading.Event().wait(exporter.due() or 0.0)
+        exporter.catch_up(10)
+        if backend.names:
+            break
+    assert backend.names == ["one"]
+
+
+def test_a_forked_child_counts_from_zero(backend: _Backend, tmp_path: Path) -> None:
+    """What the parent replayed and dropped is not reported by the child a second time; the directory is shared."""
+    spool = _spool(tmp_path)
+    for name in ("one", "two"):
+        spool.put(name.encode(), 1)
+    backend.answers = [Rejected("no")]
+    exporter = SpoolingExporter(backend, spool, _QUICK)
+    exporter.catch_up(10)
+    spool.put(b"three", 1)
+    assert exporter.spool_stats() == SpoolStats(1, 1, 0, {"rejected": 1})
+    child = os.fork()
+    if not child:
+        exporter.after_fork()
+        os._exit(0 if exporter.spool_stats() == SpoolStats(1, 0, 0, {}) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -152,6 +152,14 @@ def test_the_report_for_people(recording: Path) -> None:
         assert part in result.output
 
 
+def test_operations_past_the_limit_are_counted(tmp_path: Path) -> None:
+    """The table says how many operations it leaves out."""
+    spans = [{**_span(number, number), "name": f"operation {number}"} for number in (1, 2, 3)]
+    path = tmp_path / "three.jsonl"
+    path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}))
+    assert "and 2 more operations" in simulate(path, "--policy", "always_on", "--operations", "1").output
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -176,16 +184,28 @@ def test_other_mistakes_are_told(tmp_path: Path, recording: Path) -> None:
     truncated = tmp_path / "truncated.gz"
     truncated.write_bytes(gzip.compress(recording.read_bytes())[:-100])
     (tmp_path / "policy.toml").write_text("type = ")
+    (tmp_path / "list.json").write_text("[]")
     for arguments, said in (
         ((tmp_path / "missing.jsonl", "--policy", "always_on"), "missing.jsonl"),
         ((truncated, "--policy", "always_on"), "truncated.gz"),
         ((recording, "--policy", "ratio:7"), "policy.probability"),
         ((recording, "--policy", tmp_path / "policy.toml"), "policy.toml"),
         ((recording, "--policy", tmp_path / "missing.toml"), "missing.toml"),
+        ((recording, "--policy", tmp_path / "list.json"), "no table"),
     ):
         result = simulate(*arguments)
         assert result.exit_code == 1
         assert said in result.output
+
+
+def test_traces_without_a_whole_root(tmp_path: Path) -> None:
+    """Spans whose parents make a circle, or are not in the recording, are decided once each, as in any other trace."""
+    spans = [_span(1, 1, 2), _span(1, 2, 1), _span(2, 3, 9), _span(2, 4, 3)]
+    path = tmp_path / "odd.jsonl"
+    path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}))
+    for policy in ("always_on", "tail:error"):
+        found = report(path, "--policy", policy)
+        assert (found["spans"], found["traces"]) == (4, 2)
 
 
 def test_an_empty_recording_is_no_mistake(tmp_path: Path) -> None:

@@ -186,3 +186,9 @@ def test_pydantic_is_pointed_out() -> None:
 
     with pytest.raises(TypeError, match=r"port is described by pydantic: use `setting`"):
         type("Old", (Section,), {"__annotations__": {"port": "int"}, "port": Field(default=1)})
+
+
+def test_a_secret_shows_nothing_and_compares_by_its_text() -> None:
+    """Equal secrets are one key of a dictionary; neither text nor repr gives them away."""
+    assert len({SecretStr("one"), SecretStr("one"), SecretStr("two")}) == 2
+    assert f"{SecretStr('one')!r} {SecretStr('one')}" == "[REDACTED] [REDACTED]"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -471,3 +472,49 @@ def test_switched(initialized: Initialized) -> None:
     assert RUNNING in finished(service)["work"].attributes
     initialized(service=service)
     assert asyncio.new_event_loop is original
+
+
+def test_factory_that_stays_behind_another(service: TracingService) -> None:
+    """Where the loop got another task factory in front of ours, which then cannot be removed, it makes plain tasks."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours: Any = loop.get_task_factory()
+        loop.set_task_factory(partial(ours))
+        service.shutdown()
+        task = asyncio.create_task(asyncio.sleep(0, "result"))
+        assert type(task) is asyncio.Task
+        assert await task == "result"
+
+    asyncio.run(main())
+
+
+def test_measured_coroutine_is_one() -> None:
+    """It can be awaited and closed like the one it was made of."""
+
+    async def work() -> str:
+        return "result"
+
+    async def main() -> str:
+        return str(await TimedCoroutine(work()))
+
+    assert asyncio.run(main()) == "result"
+    TimedCoroutine(work()).close()  # else there would be a warning that it was never awaited
+
+
+def test_watcher_that_raises(service: TracingService, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the task goes on."""
+
+    class Broken:
+        stall = 0.0
+
+        def on_stall(self, step: object, seconds: float) -> None:
+            raise ValueError("broken")
+
+    broken: Any = Broken()
+    asyncio_steps.watch(broken)
+    try:
+        assert asyncio.run(asyncio.sleep(0, "result")) == "result"
+    finally:
+        asyncio_steps.unwatch(broken)
+    assert "the task goes on" in caplog.text
