@@ -133,10 +133,11 @@ def instrument(site: Site, directory: Path, variables: dict[str, str]) -> str:
     command = Path(sys.executable).with_name("opentelemetry-instrument")
     program = directory / "program.py"
     program.write_text(PROGRAM)
+    kept = {name: text for name, text in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
     quiet = {f"OTEL_{name}_EXPORTER": "none" for name in ("TRACES", "METRICS", "LOGS")}
     done = subprocess.run(
         [command, sys.executable, program, f"{site.url}/page"],
-        env={"PATH": os.environ["PATH"], **quiet, **variables},
+        env={**kept, **quiet, **variables},
         cwd=directory,
         capture_output=True,
         text=True,

@@ -82,6 +82,32 @@ def test_a_processor_that_raises(kept: InMemorySpanExporter, caplog: pytest.LogC
     assert "broken" in caplog.text
 
 
+def test_a_processor_may_write_everything(kept: InMemorySpanExporter) -> None:
+    """The span that starts takes from a processor all that it takes from the code that started it, even its end."""
+    linked = SpanContext(1, 2, is_remote=True)
+
+    class Writing(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            span.set_attributes({"a": 1, "b": "two"})
+            span.add_event("event", {"c": 3}, timestamp=4)
+            span.add_link(linked, {"d": 5})
+            span.update_name("renamed")
+            span.record_exception(ValueError("wrong"))
+            span.set_status(StatusCode.ERROR, "broken")
+            assert span.get_span_context().is_valid
+            assert span.is_recording()
+            span.end()
+            assert not span.is_recording()
+
+    provider = OpenTelemetryProvider(processors=[Writing(), SimpleSpanProcessor(kept)], set_global=False)
+    provider.tracer_provider.get_tracer("library").start_span("work")
+    span = only(kept)
+    assert (span.name, dict(span.attributes or {})) == ("renamed", {"a": 1, "b": "two"})
+    assert [event.name for event in span.events] == ["event", "exception"]
+    assert [(link.context.span_id, dict(link.attributes or {})) for link in span.links] == [(2, {"d": 5})]
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "broken")
+
+
 def test_an_exporter_of_the_sdk() -> None:
     """It gets readable spans in batches, on a thread where instrumentation is suppressed; its failure is counted."""
     seen: list[Any] = []
