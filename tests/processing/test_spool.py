@@ -356,6 +356,7 @@ def test_a_spool_that_cannot_be_read_is_tried_again(
     assert backend.names == ["one"]
 
 
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_forked_child_counts_from_zero(backend: _Backend, tmp_path: Path) -> None:
     """What the parent replayed and dropped is not reported by the child a second time; the directory is shared."""
     spool = _spool(tmp_path)
