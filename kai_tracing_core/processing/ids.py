@@ -58,7 +58,8 @@ class IdStock:
     def more(self) -> int:
         """Take the first of new ones, and keep the others."""
         first, *others = self._draw()
-        self._drawn += 1 + len(others)
+        drawn = 1 + len(others)
+        self._drawn += drawn  # without a call in it: there another thread or a signal handler may come between
         self.spare.extend(others)
         return first
 
