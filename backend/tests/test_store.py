@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
@@ -230,6 +231,20 @@ def test_files_of_older_versions_are_upgraded(tmp_path: Path, version: int) -> N
         store.delete_day(date(2024, 10, 4))
         assert store.dependencies(*EVER) == expected
         assert sum(rate.spans for rate in store.rates(*EVER)) == 10_001
+
+
+def test_a_log_of_large_spans_is_written_into_the_file(store: DuckDBStore, tmp_path: Path) -> None:
+    """However few spans it is: else a restart would read it all again, and the disk hold it twice."""
+    log = tmp_path / "2024-10-04.duckdb.wal"
+    for number in range(1, 81):
+        store.write(batch(span(number, attributes={"noise": os.urandom(500_000).hex()})))
+        if log.stat().st_size > 64 << 20:
+            break
+    deadline = time.monotonic() + 60
+    while log.exists() and log.stat().st_size > 1 << 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(store.trace(f"{number:x}")) == 1
 
 
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class Maintenance:
             self._waiting[file] = self._waiting.get(file, 0) + spans
             self._written[file] = self._written.get(file, 0) + spans
             self._touched[file] = time.monotonic()
+            if log_bytes(file) > _LOG:  # a few large spans
+                self._written[file] = max(self._written[file], _LOOK)
             if self._written[file] >= _LOOK:
                 self._changed.notify_all()
 
@@ -100,9 +102,10 @@ class Maintenance:
     def tend(self, file: DayFile, *, over: bool = False) -> None:
         """Do what is due; all that can be done of a day that is over."""
         with file.changing, self._reading.reporting(), self._files.reading(file) as cursor:
-            if cursor is None or not self._settle(cursor, file, over):
+            if cursor is None:
                 return
-            if over or log_bytes(file) > _LOG:
+            done = self._settle(cursor, file, over)
+            if (done and over) or log_bytes(file) > _LOG:
                 with self._writing:  # DuckDB makes no checkpoint while something is written
                     cursor.execute(f'CHECKPOINT "{file.name}"')
 
