@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.support.backend import PROTOBUF, ask, free_ports, scraped
 
-SIZE = 64
-"""MiB of the file system."""
+SIZE = 192
+"""MiB of the file system: when there is room, there is some for a log of 64 MiB and what is in the journal."""
 
 SPANS = 40
 """Of a trace."""
