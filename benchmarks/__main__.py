@@ -61,7 +61,7 @@ def main() -> None:
         target.write_text(written, encoding="utf-8")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(to_json(results), indent=1), encoding="utf-8")
-    if not results or any(result.met is None for rows in results.values() for result in rows):
+    if not results or any(result.figure(result.row.ours) is None for rows in results.values() for result in rows):
         sys.exit("not every row could be measured")
 
 

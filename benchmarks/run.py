@@ -55,7 +55,7 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the row keeps its budget, by time; None where it could not be measured."""
+        """Whether the row keeps its budget, by time; None where it has none, or could not be measured."""
         limit, value = self.row.limit, self.figure(self.row.ours)
         if limit is None:
             limit, value = self.row.budget, self.ratio(self.row.ours)
