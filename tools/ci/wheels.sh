@@ -15,10 +15,17 @@ ls dist
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
+# uv knows a wheel of a directory by its name and version and would install the one that an earlier run left in its cache.
+fresh=()
+for wheel in dist/*.whl; do
+    name=$(basename "${wheel%%-*}")
+    fresh+=(--refresh-package "${name//_/-}")
+done
+
 core="file://$(echo "$PWD"/dist/kai_tracing_core-*.whl)"
 install() { # ENVIRONMENT REQUIREMENT...
     "$uv" venv --quiet --python .venv/bin/python "$place/$1"
-    "$uv" pip install --quiet --python "$place/$1/bin/python" --find-links dist "${@:2}"
+    "$uv" pip install --quiet --python "$place/$1/bin/python" "${fresh[@]}" --find-links dist "${@:2}"
 }
 install core "kai-tracing-core @ $core"
 install zipkin "kai-tracing-core[zipkin] @ $core"
