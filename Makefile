@@ -59,7 +59,7 @@ w3c: $(READY)
 test-all: $(READY)
 	tools/ci/test_all.sh
 
-# Every wheel in dist/, tried in empty environments.
+# Every wheel in dist/, tried in empty environments, and the examples of every page with what the page says to install.
 wheels: $(READY)
 	tools/ci/wheels.sh
 

@@ -51,12 +51,7 @@ class _Request:
 @pytest.mark.parametrize("page", sorted(_EXAMPLES))
 def test_page(page: str, eval_example: EvalExample) -> None:
     """The examples of one page run from top to bottom, as a reader would type them."""
-    names: dict[str, Any] = {}
-    if page == "README.md":
-        from kai_tracing_core.processing.processor import SpanExporter
-        from kai_tracing_core.provider import RecordingProvider
-
-        names = {"request": _Request(), "SpanExporter": SpanExporter, "RecordingProvider": RecordingProvider}
+    names: dict[str, Any] = {"request": _Request()} if page == "README.md" else {}
     for example in _EXAMPLES[page]:
         if example.prefix_tags() & {"no-run"}:
             continue

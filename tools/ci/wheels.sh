@@ -37,3 +37,6 @@ for environment in core zipkin backend all; do
     echo "trying the wheels in an environment with: $environment"
     (cd "$place" && "$environment/bin/python" smoke.py "$environment" README.md)
 done
+
+echo "trying the examples of every page with what the page says to install"
+.venv/bin/python tools/ci/pages.py "$uv" dist
