@@ -18,6 +18,7 @@ from kai_tracing_backend.model import Scope, SpanEvent, SpanLink, StoredSpan
 from kai_tracing_backend.values import Value, dump, dump_attributes, load, load_attributes, to_otlp
 
 __all__ = [
+    "ARRIVAL",
     "BATCH",
     "MAPS",
     "NO_TIMESTAMP",
@@ -33,6 +34,9 @@ __all__ = [
 
 SHARED = 1 << 31
 """In `flags`: the server half of a call whose client half has the same span id (Zipkin's `shared`)."""
+
+ARRIVAL = 1 << 30
+"""In `flags`: the start is when the span arrived, since nothing that came with it said a time. A retry has another."""
 
 NO_TIMESTAMP = "zipkin.no_timestamp"
 """The attribute, true, of a span whose sender did not say when it began, as Zipkin lets it: its start is a guess."""

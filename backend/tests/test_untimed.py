@@ -87,6 +87,17 @@ def test_it_is_shown_as_it_was_sent(backend: Backend) -> None:
     assert store.dependencies(*EVER) == [Edge("front", "back", 1, 1.0, 0)]
 
 
+def test_a_retry_of_one_that_is_alone_counts_once(backend: Backend) -> None:
+    """Also of several in one request, and of the halves of one call, which are two."""
+    spans = [document(kind="CLIENT"), document(kind="SERVER", shared=True, **BACK), document(2, trace=2)]
+    for _ in range(3):
+        assert ask(backend.settings.zipkin_port, "/api/v2/spans", json.dumps(spans).encode()).status == 202
+    store = backend.tenants.get().store
+    assert [len(store.trace(trace)) for trace in ("1", "2")] == [2, 1]
+    assert sum(rate.spans for rate in store.rates(*EVER)) == 3
+    assert store.dependencies(*EVER) == [Edge("front", "back", 1, 1.0, 0)]
+
+
 def test_a_kind_of_its_own_is_not_shared() -> None:
     """Only what says no kind is put under the span of its id; what was said is given back."""
     client = document(kind="CLIENT", **BACK)

@@ -2,14 +2,15 @@
 
 They are kept, as Zipkin keeps them. A store of days needs a time, so they get that of what is nearest to them among the
 spans that came with them: the other half of the call, else their parent, else the first of their trace; where there is
-none, the time of arrival. The attribute `NO_TIMESTAMP` tells that it is a guess.
+none, the time of arrival, which the flag `ARRIVAL` tells, so that a retry is known for one. The attribute
+`NO_TIMESTAMP` tells that it is a guess.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kai_tracing_backend.columns import SHARED, SpanColumns
+from kai_tracing_backend.columns import ARRIVAL, SHARED, SpanColumns
 
 __all__ = ["guess_starts"]
 
@@ -27,7 +28,10 @@ def guess_starts(columns: SpanColumns, arrival: int) -> None:
         parent = known.get(trace_id + parent_id.to_bytes(8, "big"))
         # One that says no kind is no call of its own: it is under what has its id.
         flags = SHARED if other_half and not kind else 0
-        columns.begin(row, other_half or parent or known.get(trace_id) or arrival, flags)
+        if guess := other_half or parent or known.get(trace_id):
+            columns.begin(row, guess, flags)
+        else:
+            columns.begin(row, arrival, ARRIVAL)
 
 
 def _first_starts(spans: Sequence[tuple[bytes, bytes, int, int, int]]) -> dict[bytes, int]:

@@ -67,8 +67,9 @@ class SpanStore(Protocol):
         """Store the spans of a batch (`columns.BATCH`); when it returns they outlive the process and the machine.
 
         A span that is there already (the same trace id, span id, kind and start) is left out, and counted nowhere
-        again. Returns how many were new. What is not `counted` adds nothing to rates and dependencies: spans that
-        come back from an archive, which were counted when they came first.
+        again. So is one with the flag `columns.ARRIVAL` where another with it has the same ids, kind and service and
+        arrived within a day. Returns how many were new. What is not `counted` adds nothing to rates and dependencies:
+        spans that come back from an archive, which were counted when they came first.
 
         Raises:
             StoreFullError: there is no room; a later call may succeed.

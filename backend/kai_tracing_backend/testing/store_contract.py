@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from kai_tracing_backend.columns import SpanColumns
+from kai_tracing_backend.columns import ARRIVAL, SpanColumns
 from kai_tracing_backend.language import all_of, parse_condition
 from kai_tracing_backend.model import Edge, Operation, Scope, SpanEvent, SpanLink, StoredSpan
 from kai_tracing_backend.storage.contract import SpanStore, StoreError
@@ -256,6 +256,17 @@ class SpanStoreContract(OpenedStore, contract=True):
             assert again.dependencies(*EVER) == [Edge("a", "b", 1, 1.0, 0)]
         finally:
             again.close()
+
+    def test_a_retry_is_known_whenever_it_arrives(self, store: SpanStore) -> None:
+        """What has no other time is there once: in one batch, later, over midnight. Another service's is another."""
+        first, later, other = (
+            span(1, 1, at=at, service=service, flags=ARRIVAL)
+            for at, service in ((NOON, "a"), (NOON + DAY // 2, "a"), (NOON + 2, "b"))
+        )
+        assert store.write(batch(first, later)) == 1
+        assert store.write(batch(later)) == store.write(batch(first)) == 0
+        assert store.write(batch(other, span(1, 1, at=NOON + 1))) == 2
+        assert sum(rate.spans for rate in store.rates(*EVER)) == len(store.trace("1")) == 3
 
     def test_two_spans_may_share_an_id(self, store: SpanStore) -> None:
         """Zipkin's client and server do: another kind or another start is another span."""

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kai_tracing_backend.columns import SHARED
+from kai_tracing_backend.columns import ARRIVAL, SHARED
 from kai_tracing_backend.sketch import LN_GAMMA
 from kai_tracing_backend.storage.duckdb.files import DayFile, Files, transaction
 from kai_tracing_backend.storage.duckdb.maintenance import Maintenance
@@ -113,7 +113,7 @@ def _new_spans(cursor: duckdb.DuckDBPyConnection, batch: pa.Table) -> pa.Table:
     """The batch without what was delivered before."""
     numbers = pa.array(range(batch.num_rows), pa.int64())
     cursor.register("arrived", batch.select(_ARRIVED).append_column("row_index", numbers))
-    found = cursor.execute(statement("find_duplicates")).fetchall()
+    found = cursor.execute(statement("find_duplicates"), {"arrival": ARRIVAL}).fetchall()
     if not found:
         return batch
     gone = pa.array([row for (row,) in found], pa.int64())
