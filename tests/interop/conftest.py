@@ -73,6 +73,12 @@ def lens() -> Path:
 
 
 @pytest.fixture(scope="session")
+def jaeger_ui() -> Path:
+    """The folder of Jaeger's web interface."""
+    return Path(_FETCH["jaeger_ui"]())
+
+
+@pytest.fixture(scope="session")
 def run_js() -> RunScript:
     """Runs a JavaScript sender with these arguments, and gives the spans that its library made."""
     environment = {**os.environ, "NODE_PATH": str(_FETCH["js"]())}

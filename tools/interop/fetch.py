@@ -1,7 +1,7 @@
 """Fetch what `make interop` runs against, once, into a cache outside the repository.
 
 Zipkin comes as its released jar through Maven, the libraries of the JavaScript senders come through npm, Jaeger is
-compiled from its Go module, which takes a while.
+compiled from its Go module, and its web interface from a clone with what npm has for it, which takes a while.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from zipfile import ZipFile
 
 ZIPKIN_VERSION = "3.6.1"
 JAEGER_VERSION = "v1.76.0"  # the tag of the module; it is Jaeger 2.13
+JAEGER_UI = "https://github.com/jaegertracing/jaeger-ui.git"  # its tag is that of the module; a clone that is here does
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kai-tracing" / "interop"
 ATTEMPTS = 3
@@ -87,6 +88,25 @@ def lens() -> Path:
             with ZipFile(BytesIO(server.read(inner))) as packed:
                 packed.extractall(place)
             (place / "zipkin-lens").replace(pages)
+    return pages
+
+
+def jaeger_ui() -> Path:
+    """The folder of Jaeger's web interface, with a browser to look at it. `INTEROP_JAEGER_UI` names a clone."""
+    browser()
+    pages = CACHE / f"jaeger-ui-{JAEGER_VERSION}"
+    if not pages.exists():
+        for program in ("git", "npm"):
+            _need(program, "to build it")
+        source = os.environ.get("INTEROP_JAEGER_UI") or JAEGER_UI
+        with workplace() as place:
+            download(["git", "clone", "--quiet", "--depth=1", f"--branch={JAEGER_VERSION}", source, "ui"], place)
+            clone = place / "ui"
+            # Scripts of packages are not needed, and it builds with older versions of Node.js than it asks for.
+            download(["npm", "ci", "--ignore-scripts", "--engine-strict=false", "--no-audit", "--no-fund"], clone)
+            for package in ("plexus", "jaeger-ui"):
+                run(["npm", "run", "build", f"--workspace=packages/{package}"], clone, BUILD_SECONDS)
+            (clone / "packages" / "jaeger-ui" / "build").replace(pages)
     return pages
 
 
@@ -161,4 +181,4 @@ def run(command: list[str], place: Path, seconds: float) -> str:
     return output
 
 
-PARTS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger, "js": js, "lens": lens}
+PARTS: dict[str, Callable[[], Path]] = {"zipkin": zipkin, "jaeger": jaeger, "js": js, "lens": lens, "ui": jaeger_ui}
