@@ -46,6 +46,7 @@ from kai_tracing_backend.sampling.strategies import create_strategies
 from kai_tracing_backend.sampling.tail_settings import load_tail
 from kai_tracing_backend.self_tracing import UNTRACED, self_tracing
 from kai_tracing_backend.settings import BackendSettings, option, variable
+from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.tenants import DEFAULT_TENANT, Tenants
 from kai_tracing_core.http.asgi import TracingMiddleware
@@ -93,7 +94,8 @@ class Backend:
             self.listeners.extend(self._listeners())
             self.tenants.get()
         except Exception:
-            self.close()
+            with contextlib.suppress(StoreError):  # what is left over at the end is not why it cannot start
+                self.close()
             raise
 
     def _listeners(self) -> Iterator[Listener]:
@@ -169,7 +171,11 @@ class Backend:
         return [((tenant.name,), _size(self._folder(tenant.name))) for tenant in self.tenants.opened()]
 
     async def run(self) -> None:
-        """Serve until `stop`; then finish what was begun, write what waits and close the store."""
+        """Serve until `stop`; then finish what was begun, write what waits and close the store.
+
+        Raises:
+            StoreError: something that was acknowledged waits for the next process, since it cannot be written.
+        """
         started: list[Listener] = []
         try:
             for listener in self.listeners:
@@ -194,7 +200,7 @@ class Backend:
         self._stopped.set()
 
     def close(self) -> None:
-        """Write what waits, and let go of ports and files; `run` does it at its end."""
+        """Write what waits, and let go of ports and files; `run` does it at its end, and raises what this does."""
         for listener in self.listeners:
             listener.close()
         self.keeper.stop()

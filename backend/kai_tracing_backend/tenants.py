@@ -10,7 +10,7 @@ from functools import partial
 from starlette.requests import HTTPConnection
 
 from kai_tracing_backend.metrics import Metrics
-from kai_tracing_backend.storage.contract import SpanStore
+from kai_tracing_backend.storage.contract import SpanStore, StoreError
 from kai_tracing_backend.storage.queue import Stage, WriteQueue
 from kai_tracing_core.sampling.decisions import InProcessDecisionChannel
 
@@ -49,10 +49,16 @@ class Tenant:
         self.pipeline: Stage = build(self) if build is not None else self.queue
 
     def close(self) -> None:
-        """Write what waits, then close the store."""
-        self.pipeline.close()
-        self.queue.close()
-        self.store.close()
+        """Write what waits, then close the store.
+
+        Raises:
+            StoreError: something could not be written, and waits for the next process. All is closed nevertheless.
+        """
+        try:
+            self.pipeline.close()
+        finally:
+            self.queue.close()
+            self.store.close()
 
 
 class Tenants:
@@ -111,11 +117,21 @@ class Tenants:
         return [self._opened[name] for name in sorted(self._opened)]
 
     def close(self) -> None:
-        """Close them all."""
+        """Close them all.
+
+        Raises:
+            StoreError: what could not be written, of each.
+        """
+        problems = []
         with self._changing:
             for tenant in self._opened.values():
-                tenant.close()
+                try:
+                    tenant.close()
+                except StoreError as error:
+                    problems.append(f"{tenant.name}: {error}")
             self._opened.clear()
+        if problems:
+            raise StoreError("\n".join(problems))
 
 
 def tenant_of(connection: HTTPConnection) -> Tenant:

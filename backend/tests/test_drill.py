@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -25,7 +22,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from tests.support import jaeger
-from tests.support.backend import free_ports, scraped
+from tests.support.backend import scraped
+from tests.support.serving import Serving
 
 KILLS = int(os.environ.get("KAI_TRACING_DRILL_KILLS", "2"))
 PER_TRACE = 20
@@ -154,27 +152,18 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, tail: bool) -> Non
     Unacknowledged requests are sent again, as exporters do, so that some are stored already: they count once. With tail
     sampling exactly those traces are there that are to be kept, and what is kept of a half stands for two.
     """
-    api, http_port, grpc_port, zipkin_port, jaeger_port = free_ports(5)
     (tmp_path / "tail.yaml").write_text(TAIL)
-    ports = {"api": api, "otlp-http": http_port, "otlp-grpc": grpc_port, "zipkin": zipkin_port, "sampling": 0}
-    ports |= {"jaeger-http": jaeger_port, "jaeger-compact": 0, "jaeger-binary": 0}
-    command = [str(Path(sys.executable).with_name("kai-tracing")), "serve", "--data", str(tmp_path / "data")]
-    command += [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
-    environment = {**os.environ, "TRACING_BACKEND_TAIL_SAMPLING": str(tmp_path / "tail.yaml") if tail else ""}
-
-    def start() -> subprocess.Popen[bytes]:
-        with (tmp_path / "log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=tmp_path)
-
+    settings = {"tail_sampling": tmp_path / "tail.yaml"} if tail else {}
+    server = Serving(tmp_path, "otlp_http", "otlp_grpc", "zipkin", "jaeger_http", **settings)
+    at = {name: f"http://127.0.0.1:{port}" for name, port in server.ports.items()}
     protobuf = "application/x-protobuf"
     senders = [
-        Sender(1_000_001, otlp, http(f"http://127.0.0.1:{http_port}/v1/traces", protobuf)),
-        Sender(2_000_001, otlp, http(f"http://127.0.0.1:{http_port}/v1/traces", protobuf)),
-        Sender(3_000_001, otlp, over_grpc(grpc_port)),
-        Sender(4_000_001, zipkin, http(f"http://127.0.0.1:{zipkin_port}/api/v2/spans", "application/json")),
-        Sender(5_000_001, thrift, http(f"http://127.0.0.1:{jaeger_port}/api/traces", jaeger.THRIFT)),
+        Sender(1_000_001, otlp, http(f"{at['otlp_http']}/v1/traces", protobuf)),
+        Sender(2_000_001, otlp, http(f"{at['otlp_http']}/v1/traces", protobuf)),
+        Sender(3_000_001, otlp, over_grpc(server.ports["otlp_grpc"])),
+        Sender(4_000_001, zipkin, http(f"{at['zipkin']}/api/v2/spans", "application/json")),
+        Sender(5_000_001, thrift, http(f"{at['jaeger_http']}/api/traces", jaeger.THRIFT)),
     ]
-    process = start()
     for sender in senders:
         sender.start()
     try:
@@ -182,9 +171,8 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, tail: bool) -> Non
             for sender in senders:
                 sender.wait(3)
             time.sleep(0.05 * (kill % 5))  # not always at the same moment after an acknowledgement
-            process.kill()
-            process.wait(30)
-            process = start()
+            server.kill()
+            server.start()
         for sender in senders:
             sender.wait(3)
     finally:
@@ -194,11 +182,10 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, tail: bool) -> Non
         sender.join(60)
         assert not sender.is_alive()
     deadline = time.monotonic() + 60
-    while tail and scraped(api)["tail_held_bytes", (("tenant", "default"),)]:
+    while tail and scraped(server.ports["api"])["tail_held_bytes", (("tenant", "default"),)]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0, (tmp_path / "log").read_text()
+    assert server.stop() == 0, server.log.read_text()
 
     sent = [trace for sender in senders for trace in sender.acknowledged]
     assert len(sent) >= (KILLS + 1) * len(senders) * 3

@@ -269,6 +269,22 @@ def test_packets_wait_while_the_store_is_full_and_are_bounded(
     until(lambda: stored(backend) == 10)
 
 
+def test_a_stop_while_nothing_can_be_stored_is_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets that wait for half a minute, as a full disk has them do, are tried once more, given up and counted."""
+    with running(tmp_path) as backend:
+
+        def full(given: Any) -> int:
+            raise StoreFullError("no room")
+
+        monkeypatch.setattr(backend.tenants.get().store, "write", full)
+        listener = next(one for one in backend.listeners if one.name == "jaeger_compact")
+        monkeypatch.setattr(listener, "_log", (logged := []).append)
+        send(backend, "jaeger_compact", *(packet_of(batch(span(number)), compact=True) for number in (1, 2)))
+        until(lambda: logged)
+    lost = backend.metrics.udp_dropped.labels("jaeger_compact", "there is no room on the backend's disk")
+    assert lost._value.get() == 2
+
+
 def test_a_stop_stores_what_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packets that wait behind a slow commit are stored before the backend is gone."""
     go_on, began = threading.Event(), threading.Event()

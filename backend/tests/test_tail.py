@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kai_tracing_backend.model import StoredSpan
+from kai_tracing_backend.sampling import tail
 from kai_tracing_backend.sampling.tail import TailOptions, TailSampling, keeps
+from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.queue import QueueFullError
 from kai_tracing_backend.testing.store_contract import batch, span
 
@@ -233,3 +236,46 @@ def test_a_policy_that_raises_keeps_the_trace(make: Make, sink: Sink, caplog: py
     put(stage, [span(1, 1), span(2, 1)])
     sink.wait(2)
     assert caplog.text.count("a policy of tail sampling raises") == 1
+
+
+def test_what_cannot_be_stored_is_logged_once_and_told_at_the_end(
+    make: Make, sink: Sink, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is tried, and once that it works again. A stage that ends meanwhile says what stays in it."""
+    monkeypatch.setattr(tail, "_RETRY", 0.01)
+    stage, tried = make(Probability(1.0)), sink.tried
+    sink.fail = True
+    put(stage, [span(1, 1)])
+    sink.wait_tried(tried + 5)
+    sink.fail = False
+    sink.wait(1)
+    settle(stage)
+    stage.close()
+    began, over = (line for line in caplog.messages if "kept spans" in line)
+    assert began.endswith("stay in the journal: no room")
+    assert over.startswith("kept spans are written again; meanwhile it failed ")
+    sink.fail = True
+    ending = make(Probability(1.0))
+    put(ending, [span(2, 1), span(3, 1)])
+    settle(ending)
+    with pytest.raises(
+        StoreError, match=r"2 spans that tail sampling keeps could not be stored: no room\. They are in"
+    ):
+        ending.close()
+    sink.fail = False
+    make(HasError())
+    sink.wait(3)
+    assert sink.traces == {1, 2, 3}
+
+
+def test_a_queue_that_is_full_at_the_end_has_time(make: Make, sink: Sink) -> None:
+    """What is kept is stored as soon as the queue has room, before the stage is closed."""
+    sink.refuse = True
+    stage = make(Probability(1.0))
+    put(stage, [span(1, 1)])
+    settle(stage)
+    ending = threading.Thread(target=stage.close)
+    ending.start()
+    sink.refuse = False
+    ending.join(60)
+    assert sink.traces == {1}

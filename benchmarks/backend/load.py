@@ -9,10 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -26,60 +22,30 @@ from kai_tracing_backend.formats.otlp import traces_message
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from benchmarks.backend.spans import batches
+from tests.support.serving import Serving
 
 __all__ = ["SECOND", "Requests", "Server", "Traffic"]
 
 SECOND = 1_000_000_000
-_UNUSED = (
-    *("otlp_grpc_port", "zipkin_port", "jaeger_http_port", "jaeger_compact_port", "jaeger_binary_port"),
-    "sampling_port",
-)
 
 
-class Server:
-    """`kai-tracing serve` in a folder, with these settings."""
+class Server(Serving):
+    """`kai-tracing serve` that answers, and takes OTLP over HTTP."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        self.api, self.otlp = _free_ports(2)
-        used = {"data": folder / "data", "api_port": self.api, "otlp_http_port": self.otlp}
-        variables = {**dict.fromkeys(_UNUSED, 0), **used, **settings}
-        environment = {f"TRACING_BACKEND_{name.upper()}": str(value) for name, value in variables.items()}
-        self.log = folder / "log"
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("kai-tracing")), "serve"],
-                cwd=folder,
-                env={**os.environ, **environment},
-                stdout=log,
-                stderr=log,
-            )
-        self._wait()
-
-    def _wait(self) -> None:
-        until = time.monotonic() + 60
-        while not self._ready():
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
-                raise RuntimeError(f"the backend did not start: {self.log.read_text()[-500:]}")
-            time.sleep(0.1)
-
-    def _ready(self) -> bool:
-        try:
-            self.ask("/readyz")
-        except OSError:
-            return False
-        return True
+        super().__init__(folder, "otlp_http", **settings)
+        self.wait()
 
     def ask(self, path: str) -> Any:
         """What the API answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.api}{path}", timeout=120) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['api']}{path}", timeout=120) as answer:
             body = answer.read()
         return json.loads(body) if answer.headers.get_content_type() == "application/json" else body.decode()
 
     def send(self, body: bytes) -> int:
         """Send spans. Returns how many seconds the backend asks to wait before they come again; 0 is stored."""
         headers = {"Content-Type": "application/x-protobuf"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.otlp}/v1/traces", body, headers)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['otlp_http']}/v1/traces", body, headers)
         try:
             with urllib.request.urlopen(request, timeout=120):
                 return 0
@@ -91,29 +57,16 @@ class Server:
 
     def resident(self) -> int:
         """Bytes of its memory."""
-        pages = Path(f"/proc/{self._process.pid}/statm")
+        pages = Path(f"/proc/{self.process.pid}/statm")
         return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 1
 
     def processor(self) -> float:
         """Seconds of processor time that it has taken; others on the machine do not change them."""
-        told = Path(f"/proc/{self._process.pid}/stat")
+        told = Path(f"/proc/{self.process.pid}/stat")
         if not told.exists():
             return 0.0
         fields = told.read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> int:
-        """End it as an operator does. Returns its exit status."""
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(120)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class Requests:

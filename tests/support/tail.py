@@ -30,10 +30,13 @@ class Sink:
         self.refuse = self.fail = False
         self.changed = threading.Condition()
         self.full = False
+        self.tried = 0
 
     def submit(self, given: pa.Table) -> Future[int]:
         future: Future[int] = Future()
         with self.changed:
+            self.tried += 1
+            self.changed.notify_all()
             if self.refuse:
                 raise QueueFullError("full")
             if self.fail:
@@ -51,6 +54,11 @@ class Sink:
         """Until so many have come."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.rows) >= rows, 60), len(self.rows)
+
+    def wait_tried(self, times: int) -> None:
+        """Until something was submitted so often, successfully or not."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.tried >= times, 60), self.tried
 
     @property
     def traces(self) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from kai_tracing_backend.columns import SpanColumns
 from kai_tracing_backend.storage.contract import StoreError, StoreFullError
 from kai_tracing_backend.storage.queue import QueueFullError
 from kai_tracing_backend.tenants import Tenant, tenant_of
+from kai_tracing_backend.troubles import Trouble
 
 __all__ = ["MAX_BODY", "Decode", "Decoded", "Intake", "gunzip"]
 
@@ -40,6 +42,8 @@ class Intake:
 
     def __init__(self) -> None:
         self._held = 0
+        self._unwritable: dict[str, Trouble] = defaultdict(partial(Trouble, logger))  # by tenant
+        self._rejecting: dict[tuple[str, str], Trouble] = defaultdict(partial(Trouble, logger))  # by tenant, receiver
         self._decoding = CapacityLimiter(_DECODERS)
 
     async def store(self, request: Request, decode: Decode) -> Accepted:
@@ -89,29 +93,31 @@ class Intake:
         Raises:
             RefusedError: nothing was stored.
         """
-        count_spans(tenant, receiver, len(columns), accepted)
+        self._count(tenant, receiver, len(columns), accepted)
+        unwritable = self._unwritable[tenant.name]
         try:
             future = await run_in_threadpool(lambda: tenant.pipeline.submit(columns.finish()))
             await asyncio.wrap_future(future)
         except QueueFullError as error:
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, str(error), 1) from error
         except StoreFullError as error:
-            logger.error("%s", error)
+            unwritable.happened(f"spans of {tenant.name} are refused: {error}")
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "there is no room on the backend's disk", 30) from error
         except StoreError as error:
-            logger.error("%s", error)
+            unwritable.happened(f"spans of {tenant.name} are refused: {error}")
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the backend's store cannot be written", 5) from error
+        unwritable.over(f"spans of {tenant.name} are stored again")
 
-
-def count_spans(tenant: Tenant, receiver: str, valid: int, accepted: Accepted | None) -> None:
-    """Count the spans of a request or packet, the good ones and the others by what is wrong with them."""
-    metrics, label = tenant.metrics, tenant.metrics.tenant(tenant.name)
-    metrics.received.labels(receiver, label).inc(valid)
-    if accepted is None or not accepted.rejected:
-        return
-    for reason, spans in accepted.classes.items():
-        metrics.rejected.labels(receiver, label, reason).inc(spans)
-    logger.warning("%s: %d spans were rejected: %s", receiver, accepted.rejected, accepted.message)
+    def _count(self, tenant: Tenant, receiver: str, valid: int, accepted: Accepted | None) -> None:
+        """The spans of a request or packet, the good ones and the others by what is wrong with them."""
+        metrics, label = tenant.metrics, tenant.metrics.tenant(tenant.name)
+        metrics.received.labels(receiver, label).inc(valid)
+        if accepted is None or not accepted.rejected:
+            return
+        for reason, spans in accepted.classes.items():
+            metrics.rejected.labels(receiver, label, reason).inc(spans)
+        said = f"{receiver}: {accepted.rejected} spans of {tenant.name} were rejected: {accepted.message}"
+        self._rejecting[tenant.name, receiver].happened(said, level=logging.WARNING)
 
 
 def _decode(body: bytes, encoding: str, decode: Decode) -> Decoded:

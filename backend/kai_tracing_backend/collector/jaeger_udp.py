@@ -21,6 +21,7 @@ from kai_tracing_backend.collector.refusals import RefusedError
 from kai_tracing_backend.collector.validation import Accepted
 from kai_tracing_backend.columns import SpanColumns
 from kai_tracing_backend.listeners import GRACE, Listener, Port
+from kai_tracing_backend.troubles import Trouble
 
 __all__ = ["JaegerUdpListener"]
 
@@ -56,7 +57,7 @@ class JaegerUdpListener(Listener):
         self._tenant = tenant
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
-        self._stopping = False
+        self._faults = Trouble(logger)
         self._lost: Counter[str] = Counter()
         self._next_log = 0.0
         self._socket = port.bind(socket.SOCK_DGRAM)
@@ -67,7 +68,7 @@ class JaegerUdpListener(Listener):
         """Begin to serve."""
         if self._gate.refuses_packets(self._tenant):
             logger.warning("%s: %s, or 0 as the port switches it off", self.title, _DENIED)
-        self._came = asyncio.Event()
+        self._came, self._ending = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(lambda: _Receiving(self), sock=self._socket)
         self._storing = asyncio.create_task(self._store_all())
@@ -75,7 +76,7 @@ class JaegerUdpListener(Listener):
     async def stop(self) -> None:
         """Take no more, store what has come within `GRACE`, and give the port back."""
         self._transport.close()
-        self._stopping = True
+        self._ending.set()
         self._came.set()
         try:
             await asyncio.wait_for(self._storing, GRACE)
@@ -105,7 +106,7 @@ class JaegerUdpListener(Listener):
                 size = sum(map(len, group))
                 await self._store(group)
                 self._bytes -= size
-            if self._stopping:
+            if self._ending.is_set():
                 return
 
     async def _store(self, group: list[bytes]) -> None:
@@ -117,13 +118,14 @@ class JaegerUdpListener(Listener):
                 self._drop("denied", len(group), f": {_DENIED}")
                 return
             except RefusedError as error:
-                if self._stopping:
+                if self._ending.is_set():
                     self._drop(error.message, len(group))
                     return
                 self._log(f"packets wait since {error.message}")
-                await asyncio.sleep(error.retry_after or 1)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._ending.wait(), error.retry_after or 1)
             except Exception:
-                logger.exception("%s: %d packets cannot be stored", self.title, len(group))
+                self._faults.happened(f"{self.title}: packets cannot be stored", traceback=True)
                 self._drop("error", len(group))
                 return
             else:

@@ -12,6 +12,7 @@ from kai_tracing_backend.sampling.strategies import Strategies
 from kai_tracing_backend.sampling.tail import TailOptions, TailSampling
 from kai_tracing_backend.sampling.tail_settings import TailTable
 from kai_tracing_backend.sampling.traffic import Observed
+from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.queue import Stage
 from kai_tracing_backend.tenants import Tenant
 from kai_tracing_core.sampling.tail_policies import Probability
@@ -69,4 +70,7 @@ def _store_rest(journal: Journal, tenant: Tenant) -> None:
     stage = TailSampling(Probability(1.0), journal, tenant.queue, TailOptions(root_wait=0.0, max_wait=0.0))
     if stage.held[0]:
         logger.warning("tail sampling is off now; %d traces that waited for it are kept", stage.held[0])
-    stage.finish()
+    try:
+        stage.finish()
+    except StoreError as error:
+        logger.error("%s", error)

@@ -6,9 +6,11 @@ import itertools
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from kai_tracing_backend.keeping import Cut, Discarded
@@ -19,12 +21,14 @@ from kai_tracing_backend.retention.policy import Policy
 from kai_tracing_backend.retention.source import PolicySource
 from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.tenants import Tenant, Tenants
+from kai_tracing_backend.troubles import Trouble
 
 __all__ = ["BusyError", "Keeper", "Plan", "StaleError", "Sweep", "tenant_names"]
 
 logger = logging.getLogger(__name__)
 
 _WORTH = 0.05  # of a day's file that has to be free before it is copied
+_SILENT = 3_600.0  # seconds between two lines about sweeps that fail
 _NANO = 1_000_000_000
 
 
@@ -86,6 +90,7 @@ class Keeper:
         self._sweeps: dict[str, Sweep] = {}
         self._changed = threading.Condition()
         self._asked: list[Plan] = []
+        self._failing: dict[str, Trouble] = defaultdict(partial(Trouble, logger, interval=_SILENT))  # by tenant
         self._running = False
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -175,8 +180,10 @@ class Keeper:
                     self.sweep()
                     due = time.monotonic() + self._interval
             except Exception:
-                logger.exception("a retention sweep failed")
+                self._failing[""].happened("a retention sweep failed", traceback=True)
                 due = max(due, time.monotonic() + 60.0)
+            else:
+                self._failing[""].over("retention sweeps again")
             finally:
                 with self._changed:
                     self._running = False
@@ -217,7 +224,9 @@ class Keeper:
             sweep.rollups = tenant.store.retention.expire_rollups(time.time_ns() - policy.rollups)
         except StoreError as error:
             sweep.error = str(error)
-            logger.error("the retention sweep of %s stopped: %s", tenant.name, error)
+            self._failing[tenant.name].happened(f"the retention sweep of {tenant.name} stopped: {error}")
+        else:
+            self._failing[tenant.name].over(f"the retention of {tenant.name} sweeps again")
         finally:
             sweep.ended = time.time_ns()
 

@@ -20,6 +20,7 @@ from kai_tracing_backend.sampling.journal import Journal, Segment
 from kai_tracing_backend.sampling.judged import Chunk, JudgedSpan, JudgedTrace
 from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.queue import QueueFullError, Stage, WriteQueue
+from kai_tracing_backend.troubles import Trouble
 from kai_tracing_core.sampling.tail_policies import TailPolicy
 from kai_tracing_core.sampling.threshold import with_threshold
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _OVERHEAD = 200  # bytes of bookkeeping for a span that waits
 _RETRY = 1.0  # seconds before a write that failed is tried again
+_GRACE = 10.0  # seconds that a full queue has at the end
 _TICK = 0.1
 _MAX_SUBMITTED = 50_000  # spans at once
 _KEY = b"kai-tracing-backend: tail sampling"  # so that the draw depends on no other sampler's
@@ -121,6 +123,7 @@ class TailSampling:
         self._undecided = 0
         self._held = 0
         self._retry_at = 0.0
+        self._undecidable, self._unwritable = Trouble(logger), Trouble(logger)
         self._complained = False
         self._closed = False
         self._bell = threading.Event()
@@ -146,15 +149,39 @@ class TailSampling:
         return len(self._traces), self._held
 
     def close(self) -> None:
-        """Store what is to be kept. What has no verdict stays in the journal for the next process."""
+        """Store what is to be kept. What has no verdict stays in the journal for the next process.
+
+        Raises:
+            StoreError: so does something that is to be kept, since it cannot be written. All is closed nevertheless.
+        """
         self._queue.close()
         self._closed = True
         self._bell.set()
         self._worker.join()
-        while self._deliver(force=True):
-            if self._sent[0][0].exception() is not None:  # waits for it; what cannot be written stays in the journal
-                break
+        problem = self._deliver_rest()
         self._journal.close()
+        left, self._kept = len(self._kept), deque()
+        if left:
+            raise StoreError(
+                f"{left} spans that tail sampling keeps could not be stored: {problem}. They are in "
+                f"{self._journal.folder}, and are stored when the backend is started again."
+            )
+
+    def _deliver_rest(self) -> BaseException | None:
+        """Submit all that is kept, and wait for it. Returns why some of it is still there."""
+        give_up = self._clock() + _GRACE
+        while self._kept or self._sent:
+            if self._deliver(force=True):
+                future, kept = self._sent[0]
+                if (problem := future.exception()) is not None:  # waits for it
+                    self._sent.popleft()
+                    self._kept.extendleft(reversed(kept))
+                    return problem
+            elif self._kept and self._clock() > give_up:
+                return QueueFullError("too many spans wait to be written")
+            else:
+                time.sleep(_TICK)
+        return None
 
     def finish(self) -> None:
         """Decide on everything by what there is, store what is kept, and close."""
@@ -231,11 +258,13 @@ class TailSampling:
                     self._decide(self._due())
                 self._deliver()
             except StoreError as error:
-                logger.error("tail sampling cannot decide: %s", error)
+                self._undecidable.happened(f"tail sampling cannot decide: {error}")
                 time.sleep(_RETRY)
             except Exception:
-                logger.exception("tail sampling failed, it tries again")
+                self._undecidable.happened("tail sampling failed, it tries again", traceback=True)
                 time.sleep(_RETRY)
+            else:
+                self._undecidable.over("tail sampling decides again")
 
     def _pause(self) -> float | None:
         """Until the next trace is due; None while there is none."""
@@ -316,10 +345,11 @@ class TailSampling:
     def _settle(self, future: Future[int], kept: list[_Kept]) -> None:
         error = future.exception()
         if error is not None:
-            logger.error("kept spans cannot be written, they stay in the journal: %s", error)
+            self._unwritable.happened(f"kept spans cannot be written, they stay in the journal: {error}")
             self._retry_at = self._clock() + _RETRY
             self._kept.extendleft(reversed(kept))
             return
+        self._unwritable.over("kept spans are written again")
         for waiting, spans in Counter(waiting for waiting, _, _ in kept).items():
             self._resolve(waiting, spans)
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from kai_tracing_backend.storage.contract import StoreError, StoreFullError
+from kai_tracing_backend.troubles import Trouble
 
 __all__ = ["QueueFullError", "SpanWriter", "Stage", "WriteQueue"]
 
@@ -65,6 +66,7 @@ class WriteQueue:
     ) -> None:
         self._store = store
         self._committed = committed
+        self._faults = Trouble(logger)
         self.max_bytes = max_bytes
         self.bytes = 0
         self.spans = 0
@@ -135,7 +137,7 @@ class WriteQueue:
                     self._write([one])
                 return
             if not isinstance(error, (StoreError, QueueFullError)):
-                logger.exception("a batch cannot be written")
+                self._faults.happened("a batch cannot be written", traceback=True)
             self._release(batches)
             for _, future in group:
                 future.set_exception(error)

@@ -22,6 +22,7 @@ from kai_tracing_backend.storage.duckdb.files import DayFile, transaction
 from kai_tracing_backend.storage.duckdb.reading import Reading
 from kai_tracing_backend.storage.duckdb.segments import RUN, SEGMENT
 from kai_tracing_backend.storage.duckdb.statements import statement
+from kai_tracing_backend.troubles import Trouble
 
 __all__ = ["Maintenance", "merge_rollups"]
 
@@ -47,6 +48,7 @@ class Maintenance:
         self._waiting: dict[DayFile, int] = {}  # spans that are not settled
         self._began = time.monotonic()
         self._closed = False
+        self._failing: dict[DayFile, Trouble] = {}
         self._thread = threading.Thread(target=self._run, name="kai-tracing-maintenance", daemon=True)
         self._thread.start()
 
@@ -78,10 +80,15 @@ class Maintenance:
     def _run(self) -> None:
         while (due := self._due()) is not None:
             for file, over in due:
+                trouble = self._failing.get(file)
                 try:
                     self.tend(file, over=over)
-                except (duckdb.Error, StoreError):
-                    logger.exception("%s cannot be put in order now; it is tried again when more is written", file.path)
+                except (duckdb.Error, StoreError) as error:
+                    trouble = self._failing.setdefault(file, Trouble(logger))
+                    trouble.happened(f"{file.path} cannot be put in order now, it is tried again: {error}")
+                else:
+                    if trouble is not None:
+                        trouble.over(f"{file.path} is put in order again")
 
     def _due(self) -> list[tuple[DayFile, bool]] | None:
         """The files to look at, and whether their day is over; None at the end."""
