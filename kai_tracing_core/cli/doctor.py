@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "diagnose", "doctor"]
 
+_DENIED = frozenset(("http_401", "http_403", "grpc_unauthenticated", "grpc_permission_denied"))
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("!", "yellow")}
 
 
@@ -150,8 +151,15 @@ def _delivery(provider: TracingProvider, timeout: float) -> Check:
     return Check(
         False,
         f"delivery: the test span did not arrive ({lost or f'still waiting after {timeout:g} s'})",
-        f"{stats.last_error or 'Nothing answered'}. Is the backend there, and is this its address?",
+        f"{stats.last_error or 'Nothing answered'}. {_question(stats)}",
     )
+
+
+def _question(stats: Stats) -> str:
+    """What to look at, by the reason for which the test span was lost."""
+    if _DENIED.intersection(stats.dropped):
+        return "Is there a token in the provider's headers, and is it one for sending?"
+    return "Is the backend there, and is this its address?"
 
 
 def _send(provider: TracingProvider, timeout: float) -> Stats:

@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from socket import socket
 from time import monotonic
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from kai_tracing_core.processing.http_messages import describe_answer, describe_failure
 from kai_tracing_core.processing.processor import Rejected, Retryable, TooLarge
 from kai_tracing_core.processing.retry import parse_retry_after
 
@@ -43,10 +45,17 @@ class HttpOptions:
 
 
 class HttpSender:
-    """Posts to one URL over a kept-alive connection. Used from one thread at a time."""
+    """Posts to one URL over a kept-alive connection. Used from one thread at a time.
+
+    Raises:
+        OSError: one of the files cannot be read.
+    """
 
     def __init__(self, options: HttpOptions) -> None:
         self.options = options
+        for name in (options.ca_file, options.client_cert_file, options.client_key_file):
+            if name:
+                Path(name).open("rb").close()
         self._manager: urllib3.PoolManager | None = None
         self._request: Callable[..., urllib3.BaseHTTPResponse] | None = None
 
@@ -96,12 +105,12 @@ class HttpSender:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Retryable(f"{_without_secrets(options.url)}: {_reason(error)}") from error
+            raise Retryable(f"{_without_secrets(options.url)}: {describe_failure(error)}") from error
         answer = _read(response)
         status = response.status
         if 200 <= status < 300:
             return answer
-        said = f"{_without_secrets(options.url)} answered {status} {answer[:200].decode('utf-8', 'replace')}".rstrip()
+        said = f"{_without_secrets(options.url)} answered {describe_answer(status, response.headers, answer)}"
         if status in _RETRYABLE:
             raise Retryable(said, retry_after=parse_retry_after(response.headers.get("Retry-After")))
         if status == 413:
@@ -183,9 +192,3 @@ def _without_secrets(url: str) -> str:
     """The URL for a message: without user, password and query."""
     parsed = urllib3.util.parse_url(url)
     return parsed._replace(auth=None, query=None, fragment=None).url
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause, which says more than the wrapping of it."""
-    cause = getattr(error, "reason", None) or error
-    return f"{type(cause).__name__}: {cause}"

@@ -141,7 +141,7 @@ class Delivery:
 
     def _lose(self, count: int, reason: str, error: str) -> None:
         self.dropped[reason] += count
-        self._complain(f"{count} spans dropped ({reason}): {error}", loss=True)
+        self._complain(f"{count} {'span' if count == 1 else 'spans'} dropped ({reason}): {error}", loss=True)
 
     def _complain(self, error: str, *, loss: bool = False) -> None:
         self.last_error = error

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from kai_tracing_core import plugins
 from kai_tracing_core.cli.app import cli
 from tests.support.distributions import add_distribution
+from tests.support.server import FaultServer
 
 _COMMAND = Path(sys.executable).parent / "kai-tracing"
 
@@ -216,6 +217,14 @@ class TestDoctor:
         assert "✗ delivery: the test span did not arrive (unreachable: 1)" in done.stdout
         assert "http://127.0.0.1:9/api/v2/spans" in done.stdout
         assert done.stderr == ""
+
+    def test_wrong_token(self, kai_tracing: Runner) -> None:
+        """A backend that wants a token is there: what is asked is whether a right one was sent."""
+        with FaultServer(then=401) as server:
+            endpoint = f"{server.url}/api/v2/spans"
+            done = kai_tracing("doctor", TRACING_TYPE="zipkin", TRACING_ZIPKIN__ENDPOINT=endpoint)
+        assert done.returncode == 1
+        assert f"1 span dropped (http_401): {endpoint} answered 401 Unauthorized. Is there a token" in done.stdout
 
     def test_nothing_configured(self, kai_tracing: Runner) -> None:
         """Without TRACING_TYPE nothing is wrong, but nothing is recorded, which is said."""

@@ -99,7 +99,7 @@ def _failure(target: str, error: Any) -> Exception:
     """What an RPC's failure means for the batch ("OTLP/gRPC Response", "Failures")."""
     code = error.code().name
     details = error.details() or ""
-    said = f"{target}: {code} {details}".rstrip()
+    said = f"{target}: {code} {_shortened(details)}".rstrip()
     retry_after = _retry_delay(error)
     if code in _RETRYABLE:
         return Retryable(said, retry_after=retry_after)
@@ -109,6 +109,13 @@ def _failure(target: str, error: Any) -> Exception:
         if "larger than max" in details:  # what gRPC's servers say of a message beyond their limit
             return TooLarge(said)
     return Rejected(said, reason=f"grpc_{code.lower()}")
+
+
+def _shortened(details: str) -> str:
+    """The last of the attempts that gRPC reports, without what its TLS library says to itself."""
+    if "WRONG_VERSION_NUMBER" in details:
+        return "the server does not speak TLS; is it http:// instead of https://?"
+    return details.rpartition("last error: ")[2]
 
 
 def _retry_delay(error: Any) -> float | None:

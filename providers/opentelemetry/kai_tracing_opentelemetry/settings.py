@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from kai_tracing_core.processing.http import HttpOptions
 from kai_tracing_core.settings import ProviderSettings, setting
+from kai_tracing_core.settings_sources import parse_key_values
 
 __all__ = ["Compression", "OpenTelemetrySettings", "Protocol"]
 
@@ -37,11 +38,10 @@ def _otlp(name: str) -> tuple[str, str]:
 
 
 def _parse_headers(value: Any) -> Any:
-    """`name=value` pairs, percent-encoded, separated by commas; a name alone has an empty value."""
+    """`name=value` pairs, percent-encoded, separated by commas."""
     if not isinstance(value, str):
         return value
-    pairs = (pair.partition("=") for pair in value.split(",") if pair.strip())
-    return {unquote(name.strip()).lower(): unquote(rest.strip()) for name, _, rest in pairs}
+    return {name.lower(): text for name, text in parse_key_values(value).items()}
 
 
 def _is_url(value: str | None) -> str | None:

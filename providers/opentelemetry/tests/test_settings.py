@@ -10,6 +10,7 @@ import pytest
 from kai_tracing_opentelemetry import OpenTelemetryProvider, OpenTelemetrySettings
 from kai_tracing_opentelemetry.settings import Compression, Protocol
 
+from kai_tracing_core.errors import ConfigurationError
 from kai_tracing_core.settings import TracingSettings
 
 
@@ -79,6 +80,12 @@ def test_a_bad_value_of_opentelemetrys_is_ignored(section: Any, name: str, caplo
     assert f"OTEL_EXPORTER_OTLP_{name}" in caplog.text
 
 
+def test_a_header_without_a_value_is_a_mistake(section: Any) -> None:
+    """`Authorization: Bearer …` is what people try; the error says how a header is written."""
+    with pytest.raises(ConfigurationError, match=r"TRACING_OPENTELEMETRY__HEADERS.*key=value"):
+        section(TRACING_OPENTELEMETRY__HEADERS="Authorization: Bearer secret")
+
+
 def test_secrets_are_not_shown() -> None:
     """Headers, which carry keys, are left out of the repr."""
     assert "secret" not in repr(OpenTelemetrySettings(headers={"x-key": "secret"}))
@@ -102,8 +109,9 @@ except ImportError as error:
     assert "http/protobuf" in said
 
 
-def test_a_missing_certificate_is_loud() -> None:
+@pytest.mark.parametrize("protocol", [Protocol.GRPC, Protocol.HTTP_PROTOBUF])
+def test_a_missing_certificate_is_loud(protocol: Protocol) -> None:
     """A file that is not there stops the start-up."""
-    settings = OpenTelemetrySettings(protocol=Protocol.GRPC, endpoint="https://a:1", certificate="/nowhere.pem")
+    settings = OpenTelemetrySettings(protocol=protocol, endpoint="https://a:1", certificate="/nowhere.pem")
     with pytest.raises(FileNotFoundError):
         OpenTelemetryProvider(settings)

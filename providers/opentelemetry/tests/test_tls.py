@@ -91,3 +91,16 @@ def test_grpc(authority: trustme.CA, files: dict[str, str]) -> None:
         assert dict(send(f"https://localhost:{port}", "grpc", {}).dropped) == {"unreachable": 1}
         server.stop(0).wait()
     assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_server_without_tls(protocol: str) -> None:
+    """`https://` where `http://` is right: both transports say so instead of their library's words."""
+    with ThreadPoolExecutor(2) as pool:
+        server = grpc.server(pool)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        said = send(f"https://127.0.0.1:{port}", protocol, {}).last_error
+        server.stop(0).wait()
+    assert said is not None
+    assert said.endswith("the server does not speak TLS; is it http:// instead of https://?")
