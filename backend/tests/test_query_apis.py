@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -370,3 +371,27 @@ def test_tempo_completes(backend: Backend) -> None:
     assert ("string", "GET /cart") in values("name")
     assert ("keyword", "error") in values("status")
     assert get(backend, "/api/search/tag/service.name/values").json["tagValues"] == ["Shop", "stock"]
+
+
+# -- all of them -------------------------------------------------------------------------------------------------------
+
+
+def test_a_span_says_how_many_it_stands_for(tmp_path: Path) -> None:
+    """Where its trace state does not, an attribute or tag does, in the words of everyone; one alone says none."""
+    trace = (1 << 128) - 1
+    with running(tmp_path) as backend:
+        kept = span(trace, 1, at=NOW, adjusted_count=4.0)
+        sampled = span(trace, 2, 1, at=NOW, adjusted_count=2.0, trace_state="ot=th:8")
+        backend.tenants.get().store.write(batch(kept, sampled, span(trace, 3, 1, at=NOW)))
+        zipkin = get(backend, f"/api/v2/trace/{trace:x}").json
+        jaeger = get(backend, f"/api/traces/{trace:x}").json["data"][0]["spans"]
+        v3 = get(backend, f"/api/v3/traces/{trace:x}").json["result"]
+        tempo = TracesData.FromString(get(backend, f"/api/traces/{trace:x}", {"Accept": "application/protobuf"}).body)
+    name = "sampling.adjusted_count"
+    assert [one.get("tags", {}).get(name) for one in zipkin] == ["4.0", "2.0", None]
+    assert [{tag["key"]: tag["value"] for tag in one["tags"]}.get(name) for one in jaeger] == [4.0, None, None]
+    (of_resource,) = v3["resourceSpans"]
+    (of_scope,) = of_resource["scopeSpans"]
+    assert [[one["key"] for one in found.get("attributes", ())] for found in of_scope["spans"]] == [[name], [], []]
+    in_tempo = tempo.resource_spans[0].scope_spans[0].spans
+    assert [[one.value.double_value for one in found.attributes] for found in in_tempo] == [[4.0], [], []]

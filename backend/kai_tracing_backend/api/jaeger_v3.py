@@ -20,6 +20,7 @@ from kai_tracing_backend.api.parameters import ENDLESS, ParameterError, go_durat
 from kai_tracing_backend.api.traces import MAX_TRACES, find, normal_id, of_service
 from kai_tracing_backend.formats.jaeger import KINDS
 from kai_tracing_backend.formats.otlp import traces_data
+from kai_tracing_backend.formats.telling import telling
 from kai_tracing_backend.language.building import all_of, compare
 from kai_tracing_backend.language.nodes import Condition, TraceQuery
 from kai_tracing_backend.model import FoundTrace, StoredSpan
@@ -105,7 +106,7 @@ def _summary(found: FoundTrace) -> dict[str, Any]:
 
 def _result(spans: list[StoredSpan]) -> Response:
     """Each span with its status, as Jaeger has it even where there is nothing to say: interfaces look into it."""
-    result = traces_data(spans)
+    result = traces_data(telling(spans))
     for of_resource in result["resourceSpans"]:
         for of_scope in of_resource["scopeSpans"]:
             for span in of_scope["spans"]:

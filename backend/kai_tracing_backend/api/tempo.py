@@ -21,6 +21,7 @@ from kai_tracing_backend.api.errors import NotFoundError, Problem, answering
 from kai_tracing_backend.api.parameters import ENDLESS, ParameterError, go_duration, number
 from kai_tracing_backend.api.traces import MAX_TRACES, is_value, normal_id
 from kai_tracing_backend.formats.otlp import attribute_list, traces_message
+from kai_tracing_backend.formats.telling import telling
 from kai_tracing_backend.language.building import all_of, compare
 from kai_tracing_backend.language.errors import QueryError
 from kai_tracing_backend.language.nodes import Condition, TraceQuery
@@ -72,13 +73,13 @@ def build_info(request: Request) -> Response:
 @endpoint
 def trace(request: Request) -> Response:
     """`/api/traces/{id}`, in protobuf only: the spans of one trace."""
-    return Response(traces_message(_spans(request)).SerializeToString(), media_type=_PROTOBUF)
+    return Response(traces_message(telling(_spans(request))).SerializeToString(), media_type=_PROTOBUF)
 
 
 @endpoint
 def trace_v2(request: Request) -> Response:
     """`/api/v2/traces/{id}`: the spans of one trace in a `TraceByIDResponse`."""
-    message = traces_message(_spans(request))
+    message = traces_message(telling(_spans(request)))
     if is_meant(request):
         content = message.SerializeToString()
         return Response(b"\x0a" + _varint(len(content)) + content, media_type=_PROTOBUF)

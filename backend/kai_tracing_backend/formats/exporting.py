@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from kai_tracing_backend.formats import chrome, html, jaeger, otlp, zipkin
+from kai_tracing_backend.formats.telling import telling
 from kai_tracing_backend.model import StoredSpan
-from kai_tracing_core.processing.tags import ADJUSTED_COUNT
-from kai_tracing_core.sampling.threshold import known_count, with_threshold
 
 __all__ = ["FORMATS", "Format", "Traces"]
 
@@ -25,22 +23,6 @@ class Format(NamedTuple):
     write: Callable[[Traces], Iterator[str]]
 
 
-def _telling(spans: Iterable[StoredSpan], *, stateless: bool = False) -> Iterator[StoredSpan]:
-    """The spans as they say themselves what they stand for: by their trace state's `th`, else by an attribute.
-
-    A span that tail sampling kept lost its `th`, which did not hold any more: only the store knew its count. A format
-    is `stateless` that has no place for trace state.
-    """
-    for span in spans:
-        state, count = "" if stateless else span.trace_state, span.adjusted_count
-        told = known_count(state, int(span.trace_id, 16)) if state else None
-        if told == count or (told is None and span.attributes.get(ADJUSTED_COUNT, 1.0) == count):
-            yield span
-            continue
-        attributes = {**span.attributes, ADJUSTED_COUNT: count}
-        yield replace(span, trace_state=with_threshold(state, None) if told else state, attributes=attributes)
-
-
 def _text(document: Any) -> str:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
@@ -48,7 +30,7 @@ def _text(document: Any) -> str:
 def _otlp(traces: Traces) -> Iterator[str]:
     """A request a line: what collectors write to files and read."""
     for spans in traces:
-        yield _text(otlp.traces_data(_telling(spans))) + "\n"
+        yield _text(otlp.traces_data(telling(spans))) + "\n"
 
 
 def _list_of(documents: Iterable[Any], before: str, after: str) -> Iterator[str]:
@@ -60,13 +42,11 @@ def _list_of(documents: Iterable[Any], before: str, after: str) -> Iterator[str]
 
 
 def _zipkin(traces: Traces) -> Iterator[str]:
-    return _list_of(
-        (span for spans in traces for span in zipkin.trace_document(_telling(spans, stateless=True))), "[", "]"
-    )
+    return _list_of((span for spans in traces for span in zipkin.trace_document(spans)), "[", "]")
 
 
 def _jaeger(traces: Traces) -> Iterator[str]:
-    return _list_of((jaeger.trace_document(_telling(spans)) for spans in traces), '{"data":[', "]}")
+    return _list_of((jaeger.trace_document(spans) for spans in traces), '{"data":[', "]}")
 
 
 def _chrome(traces: Traces) -> Iterator[str]:

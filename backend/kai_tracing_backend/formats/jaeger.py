@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kai_tracing_backend.columns import dump_resource
+from kai_tracing_backend.formats.telling import telling
 from kai_tracing_backend.model import SpanEvent, SpanLink, StoredSpan
 from kai_tracing_backend.values import Value, plain
 
@@ -30,7 +31,7 @@ def trace_document(spans: Iterable[StoredSpan]) -> dict[str, Any]:
     processes: dict[str, str] = {}
     described: dict[str, Any] = {}
     documents = []
-    for span in spans:
+    for span in telling(spans):
         resource = dump_resource({**span.resource, "service.name": span.service})
         process = processes.setdefault(resource, f"p{len(processes) + 1}")
         if process not in described:

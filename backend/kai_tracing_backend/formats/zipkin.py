@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from kai_tracing_backend.columns import NO_TIMESTAMP, SHARED
+from kai_tracing_backend.formats.telling import telling
 from kai_tracing_backend.model import SpanEvent, StoredSpan
 from kai_tracing_backend.values import Value, plain
 
@@ -43,8 +44,8 @@ _CALLS = frozenset((3, 4, 5))
 
 
 def trace_document(spans: Iterable[StoredSpan]) -> list[dict[str, Any]]:
-    """The spans as `GET /api/v2/trace/{id}` gives them."""
-    return [span_document(span) for span in spans]
+    """The spans as `GET /api/v2/trace/{id}` gives them, each with a tag where it stands for more than itself."""
+    return [span_document(span) for span in telling(spans, stateless=True)]
 
 
 def span_document(span: StoredSpan) -> dict[str, Any]:
