@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from kai_tracing_backend.columns import MAPS, PROMOTED
 
-__all__ = ["Expressions", "joined", "negated"]
+__all__ = ["Bounds", "Expressions", "joined", "negated"]
+
+
+class Bounds(NamedTuple):
+    """Two expressions between which a condition is."""
+
+    sure: str
+    maybe: str
 
 
 class Expressions:
@@ -25,6 +32,10 @@ class Expressions:
     def attribute(self, key: str, kind: type) -> str:
         """A span's attribute, where it is of this type."""
         return f'"{key}"' if PROMOTED.get(key) is kind else f"{MAPS[kind]}[{self.value(key)}]"
+
+    def one_of(self, column: str, numbers: Sequence[int]) -> str:
+        """The column, an integer, is one of the numbers."""
+        return f"list_contains({self.value(list(numbers))}::INTEGER[], {column})"
 
 
 def negated(text: str) -> str:

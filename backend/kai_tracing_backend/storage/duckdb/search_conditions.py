@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
-from kai_tracing_backend.columns import MAPS, PROMOTED
 from kai_tracing_backend.language.nodes import (
     And,
     Comparison,
@@ -22,16 +20,21 @@ from kai_tracing_backend.language.nodes import (
     Field,
     Literal,
     Not,
-    walk,
 )
 from kai_tracing_backend.language.values import ID_DIGITS, fits, id_text, scalars
-from kai_tracing_backend.storage.duckdb.expressions import Expressions, joined, negated
-from kai_tracing_backend.values import Value, load_attributes
+from kai_tracing_backend.storage.duckdb.expressions import Bounds, joined, negated
+from kai_tracing_backend.storage.duckdb.search_values import (
+    SQL,
+    SearchValues,
+    resource_attribute,
+    scope_attribute,
+    scope_part,
+)
+from kai_tracing_backend.values import Value
 
-__all__ = ["Bounds", "Plain", "SearchConditions", "as_plain"]
+__all__ = ["Plain", "SearchConditions", "as_plain"]
 
 _FLIPPED = {"=": "=", "!=": "!=", ">": "<", ">=": "<=", "<": ">", "<=": ">="}
-_SQL = {"!=": "<>", **{op: op for op in ("=", ">", ">=", "<", "<=")}}
 _HEX = re.compile(r"[0-9a-f]+")
 _LITERALS = re.compile(r"[\w /:@-]+(\|[\w /:@-]+){0,30}")  # a regular expression that lists texts
 _COLUMNS = {
@@ -42,13 +45,6 @@ _COLUMNS = {
     "kind": "kind",
 }
 _NUMBER = ("int", "float", "duration")
-
-
-class Bounds(NamedTuple):
-    """Two expressions between which a condition is."""
-
-    sure: str
-    maybe: str
 
 
 class Plain(NamedTuple):
@@ -64,16 +60,8 @@ _FALSE = Bounds("FALSE", "FALSE")
 _UNKNOWN = Bounds("FALSE", "TRUE")
 
 
-class SearchConditions(Expressions):
-    """Makes expressions for the spans of one file; `parameters` are those of all that were made.
-
-    `resources` and `scopes` are the texts of the file's by their number: few, and looked at here.
-    """
-
-    def __init__(self, resources: Callable[[], Mapping[int, str]], scopes: Callable[[], Mapping[int, str]]) -> None:
-        super().__init__()
-        self._resources = resources
-        self._scopes = scopes
+class SearchConditions(SearchValues):
+    """Makes expressions of conditions for the spans of one file."""
 
     def bounds(self, condition: Condition) -> Bounds:
         """The two expressions of a condition. NULL is false."""
@@ -89,9 +77,7 @@ class SearchConditions(Expressions):
 
     def _comparison(self, node: Comparison) -> Bounds:
         if (plain := as_plain(node)) is None:
-            fields = [part for part, _ in walk(node) if isinstance(part, Field)]
-            there = [self._there(field) for field in fields if field.scope == "span"]
-            return Bounds("FALSE", " AND ".join(there) or "TRUE")
+            return _UNKNOWN if node.op in ("=~", "!~") or _names_nil(node) else self.two_compared(node)
         scope = plain.field.scope
         if scope == "intrinsic":
             return self._intrinsic(plain)
@@ -100,7 +86,7 @@ class SearchConditions(Expressions):
         if scope == "resource":
             return self._of_resource(plain)
         if scope == "instrumentation":
-            return self._shared("scope", self._scopes(), _scope_attribute, plain)
+            return self._shared("scope", self._scopes(), scope_attribute, plain)
         if scope in ("event", "link"):
             return self._inside("events" if scope == "event" else "links", plain)
         return self._span_attribute(plain) if scope == "span" else self._unscoped(plain)
@@ -112,7 +98,7 @@ class SearchConditions(Expressions):
         if name in _COLUMNS:
             return self.column(_COLUMNS[name], plain)
         if name in ("instrumentation:name", "instrumentation:version"):
-            return self._shared("scope", self._scopes(), _scope_part, plain)
+            return self._shared("scope", self._scopes(), scope_part, plain)
         if name == "nestedSetParent":
             return self.column("CASE WHEN parent_id = 0 THEN -1 ELSE 1 END", plain)
         if name in ("trace:id", "span:id", "span:parentID"):
@@ -154,9 +140,8 @@ class SearchConditions(Expressions):
     def _span_attribute(self, plain: Plain) -> Bounds:
         (key, op, literal) = plain.field.name, plain.op, plain.literal
         if literal.kind == "nil":
-            there = self._there(plain.field)
+            there = self.there(plain.field.name)
             return _exactly(there if op == "!=" else negated(there))
-        other = f"attributes_other[{self.value(key)}] LIKE '{{\"arrayValue%'"
         if literal.kind in _NUMBER:
             whole = self.attribute(key, int)
             whole = f"{whole}::DOUBLE" if literal.kind == "float" else whole
@@ -166,15 +151,7 @@ class SearchConditions(Expressions):
         else:
             kind = bool if literal.kind == "bool" else str
             sure = self.compared(self.attribute(key, kind), op, literal.value)
-        return Bounds(sure, f"({sure} OR {other})")
-
-    def _there(self, field: Field) -> str:
-        """The span has the attribute. `{}` is how nothing is kept."""
-        key = field.name
-        columns = [f'"{key}"'] if key in PROMOTED else []
-        columns += [f"{column}[{self.value(key)}]" for column in MAPS.values()]
-        typed = " OR ".join(f"{column} IS NOT NULL" for column in columns)
-        return f"({typed} OR attributes_other[{self.value(key)}] <> '{{}}')"
+        return Bounds(sure, joined("OR", "FALSE", [sure, self.array(key)]))
 
     def _unscoped(self, plain: Plain) -> Bounds:
         """The span's, or where it has none the resource's."""
@@ -184,13 +161,13 @@ class SearchConditions(Expressions):
             return _all(of_span, of_resource)
         if of_resource == _FALSE:
             return of_span
-        absent = _exactly(negated(self._there(plain.field)))
+        absent = _exactly(negated(self.there(plain.field.name)))
         return _any(of_span, _all(absent, of_resource))
 
     # -- what is text ------------------------------------------------------------------------------------------------
 
     def _of_resource(self, plain: Plain) -> Bounds:
-        return self._shared("resource", self._resources(), _resource_attribute, plain)
+        return self._shared("resource", self._resources(), resource_attribute, plain)
 
     def _shared(
         self, column: str, texts: Mapping[int, str], value_of: Callable[[str, str], Value], plain: Plain
@@ -199,7 +176,7 @@ class SearchConditions(Expressions):
         fitting = [number for number, text in texts.items() if _fits(value_of(text, plain.field.name), plain)]
         if len(fitting) in (0, len(texts)):
             return _TRUE if fitting else _FALSE
-        return _exactly(f"list_contains({self.value(fitting)}::INTEGER[], {column})")
+        return _exactly(self.one_of(column, fitting))
 
     def _inside(self, column: str, plain: Plain) -> Bounds:
         """Events and links, whose text must contain what is looked for."""
@@ -231,7 +208,7 @@ class SearchConditions(Expressions):
         if op in ("=~", "!~"):
             fitting = f"regexp_full_match({column}, {self.value(value)})"
             return fitting if op == "=~" else f"NOT {fitting}"
-        return f"{column} {_SQL[op]} {self.value(value)}{_CASTS.get(type(value), '')}"
+        return f"{column} {SQL[op]} {self.value(value)}{_CASTS.get(type(value), '')}"
 
 
 _CASTS = {int: "::BIGINT", float: "::DOUBLE"}
@@ -246,33 +223,14 @@ def as_plain(node: Comparison) -> Plain | None:
     return None
 
 
+def _names_nil(node: Comparison) -> bool:
+    return any(isinstance(side, Literal) and side.kind == "nil" for side in (node.left, node.right))
+
+
 def _fits(value: Value, plain: Plain) -> bool:
     if plain.literal.kind == "nil":
         return (value is not None) == (plain.op == "!=")
     return value is not None and fits(list(scalars([value])), plain.op, [plain.literal.value])
-
-
-@lru_cache(maxsize=20_000)
-def _loaded(text: str) -> Mapping[str, Value]:
-    return load_attributes(text)
-
-
-@lru_cache(maxsize=20_000)
-def _parts(text: str) -> list[str]:
-    found: list[str] = json.loads(text)
-    return found
-
-
-def _resource_attribute(text: str, key: str) -> Value:
-    return _loaded(_parts(text)[0]).get(key)
-
-
-def _scope_attribute(text: str, key: str) -> Value:
-    return _loaded(_parts(text)[2]).get(key)
-
-
-def _scope_part(text: str, name: str) -> Value:
-    return _parts(text)[0 if name == "instrumentation:name" else 1] or None
 
 
 # -- expressions put together ------------------------------------------------------------------------------------------

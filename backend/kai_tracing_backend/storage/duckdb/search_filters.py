@@ -11,10 +11,10 @@ import duckdb
 
 from kai_tracing_backend.language.nodes import And, Condition, Filter, Or, Spansets, TraceQuery
 from kai_tracing_backend.storage.duckdb.attribute_index import segments_with
-from kai_tracing_backend.storage.duckdb.expressions import joined
+from kai_tracing_backend.storage.duckdb.expressions import Bounds, joined
 from kai_tracing_backend.storage.duckdb.files import DayFile
 from kai_tracing_backend.storage.duckdb.reading import fetch
-from kai_tracing_backend.storage.duckdb.search_conditions import Bounds, SearchConditions
+from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions
 from kai_tracing_backend.storage.duckdb.search_demands import Demands, found_by
 from kai_tracing_backend.storage.duckdb.segments import few_ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
