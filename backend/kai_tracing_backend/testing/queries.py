@@ -8,7 +8,7 @@ from kai_tracing_backend.language import nodes as n
 from kai_tracing_backend.language.vocabulary import ENUMS, INTRINSICS, SCOPES
 from kai_tracing_backend.testing.traces import KEYS, NAMES, SERVICES, VALUES
 
-__all__ = ["QUERIES"]
+__all__ = ["QUERIES", "SHAPES"]
 
 _ORDERS = st.sampled_from(["=", "!=", ">", ">=", "<", "<="])
 _EQUALITIES = st.sampled_from(["=", "!="])
@@ -89,3 +89,48 @@ _STAGES = st.one_of(
 )
 QUERIES = st.builds(n.TraceQuery, _SPANSETS, st.lists(_STAGES, max_size=2).map(tuple))
 """Queries of every shape."""
+
+SHAPES = [
+    *(
+        f"{{ {left} }} {sign}{op} {{ {right} }}"
+        for sign in ("", "!", "&")
+        for op in (">", ">>", "<", "<<", "~")
+        for left, right in (
+            ("status = ok", "status = ok"),
+            ("span.x != nil", "duration > 1ms"),
+        )
+    ),
+    '({ status = ok } >> { .x != nil }) > { service.name = "a" }',
+    '{ status = ok } >> ({ name = "op" } < { service.name = "a" })',
+    '({ status = error } && { name = "op" }) >> { kind = server }',
+    '({ status = error } || { name = "op" }) !>> { kind = server }',
+    '{ status = error } !>> ({ name = "op" } !> { kind = server })',
+    '{ kind = server } && { status = error } >> { name = "op" }',
+    '({ kind = server } && { name = "op" }) || { status = error } | count() = 2',
+    *(f"{{ span:childCount {op} {number} }}" for op in ("=", ">", ">=", "<", "!=") for number in (0, 1, 2)),
+    "{ span:childCount > 1 && status = ok } > { true }",
+    *(
+        f"{{ {asked} }} | {function}({value}) {op} {number}"
+        for asked in ("true", "status != error")
+        for function, value, number in (
+            ("sum", "duration", "200ms"),
+            ("avg", "duration", "70ms"),
+            ("max", ".x", "1"),
+            ("min", "span.x", "0"),
+            ("sum", ".x * 2", "2"),
+            ("avg", "span.http.response.status_code", "200"),
+        )
+        for op in ("=", "!=", ">", "<=")
+    ),
+    *(f"{{ true }} | count() {op} 3" for op in ("=", "!=", ">", ">=", "<", "<=")),
+    # What comes later in a pipeline says nothing of what was there before.
+    "{ true } | count() > 2 | { status = error }",
+    '{ name = "op" } && { status = ok } | { span.x = "a" }',
+    "{ true } | sum(duration) > 200ms | { status = error }",
+    "{ true } | by(service.name) | count() = 1",
+    "{ true } | by(service.name) | sum(duration) < 1ms",
+    "{ true } | by(service.name) | avg(duration) = 200ms",
+    "{ true } | by(service.name) | count() > 1 | coalesce() | count() < 4",
+    "{ true } | count() > 2 | avg(duration) > 1ms",
+]
+"""One of every shape that a store may want to ask in its own way."""

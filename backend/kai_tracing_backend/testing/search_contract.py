@@ -19,7 +19,7 @@ from kai_tracing_backend.storage.contract import (
     QueryTooLargeError,
     SpanStore,
 )
-from kai_tracing_backend.testing.queries import QUERIES
+from kai_tracing_backend.testing.queries import QUERIES, SHAPES
 from kai_tracing_backend.testing.store_contract import DAY, EVER, NOON, OpenedStore, batch, span
 from kai_tracing_backend.testing.traces import MIDNIGHT, random_traces
 from kai_tracing_core.testing.suite import needs
@@ -49,16 +49,16 @@ class SearchContract(OpenedStore, contract=True):
             st.sampled_from([7, 500]),
         )
         def agrees(query: TraceQuery, window: tuple[int, int], limit: int) -> None:
-            found: list[FoundTrace] = []
-            cursor, more = None, True
-            while more:
-                page = store.search(query, *window, limit=limit, cursor=cursor, spans_per_set=_EVERYTHING)
-                found += page.traces
-                cursor = page.cursor
-                more = cursor is not None
-            assert repr(found) == repr(_expected(query, traces, *window))  # as text NaN is NaN
+            _agrees(store, traces, query, window, limit)
 
         agrees()
+
+    def test_every_shape_of_a_query_agrees_with_the_reference(self, store: SpanStore) -> None:
+        """Each operator and aggregate, pipelines, numbers of children: what can be asked in a store's own way."""
+        traces = random_traces(3, 60)
+        store.write(batch(*(one for trace in traces for one in trace)))
+        for text in SHAPES:
+            _agrees(store, traces, parse(text), (0, 1 << 62), 1_000)
 
     # -- search ------------------------------------------------------------------------------------------------------
 
@@ -155,6 +155,20 @@ class SearchContract(OpenedStore, contract=True):
                 store.services()
         with Cancellation(timeout=60, max_rows=1_000):
             assert len(store.search(all_of(), *EVER).traces) == 2
+
+
+def _agrees(
+    store: SpanStore, traces: list[list[StoredSpan]], query: TraceQuery, window: tuple[int, int], limit: int
+) -> None:
+    """What the store answers, on all pages, is what the reference finds."""
+    found: list[FoundTrace] = []
+    cursor, more = None, True
+    while more:
+        page = store.search(query, *window, limit=limit, cursor=cursor, spans_per_set=_EVERYTHING)
+        found += page.traces
+        cursor = page.cursor
+        more = cursor is not None
+    assert repr(found) == repr(_expected(query, traces, *window)), query  # as text NaN is NaN
 
 
 def _expected(query: TraceQuery, traces: list[list[StoredSpan]], start: int, end: int) -> list[FoundTrace]:

@@ -7,7 +7,8 @@ would do. Nothing here decides what is found: that is `language.evaluation`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
 from kai_tracing_backend.columns import SHARED
 from kai_tracing_backend.language.nodes import (
@@ -17,6 +18,7 @@ from kai_tracing_backend.language.nodes import (
     Condition,
     Field,
     Filter,
+    GroupBy,
     Literal,
     Or,
     SpansetOperation,
@@ -26,39 +28,54 @@ from kai_tracing_backend.language.nodes import (
 )
 from kai_tracing_backend.storage.duckdb.expressions import joined, negated
 from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions, as_plain
+from kai_tracing_backend.storage.duckdb.search_values import number
 
 __all__ = ["Demands", "found_by"]
 
 _WHOLE = ("traceDuration", "rootName", "rootServiceName")
 _ROOT = {"rootName": "name", "rootServiceName": "service"}
 _ROOTED = "bool_or(parent_id = 0)"
-_NOT_BELOW = {">": ">=", ">=": ">=", "<": "<=", "<=": "<="}
-_EXACT = 1 << 53  # above it a mean of integers may be rounded to more than the largest of them
 
 
 class Demands:
     """Makes the expressions.
 
     `conditions` makes what they say of single spans, and has the parameters of both. `maybe` is true of every span that
-    a filter before the first `|` selects.
+    a filter before the first `|` selects, and of no other where the filter is `exact`.
     """
 
-    def __init__(self, conditions: SearchConditions, maybe: Mapping[Filter, str]) -> None:
+    def __init__(self, conditions: SearchConditions, maybe: Mapping[Filter, str], exact: Collection[Filter]) -> None:
         self._conditions = conditions
         self._maybe = maybe
+        self._exact = exact
 
-    def of(self, query: TraceQuery, found: str) -> str:
-        """True of the spans of every trace in which the query finds something; TRUE where a span that is `found` does.
-
-        `found` is an expression over rows: true of every span that the query may find.
-        """
+    def of(self, query: TraceQuery) -> str:
+        """True of the spans of every trace in which the query finds something; TRUE where each span may be found."""
         terms = [] if _asks_single_spans(query.spansets) else [self._spansets(query.spansets)]
+        left = _Left(self.found(query.spansets), self._is_exact(query.spansets))
         for stage in query.stages:
             if isinstance(stage, Filter):
+                sure, maybe = self._conditions.bounds(stage.condition)
                 terms.append(self._whole(stage.condition))
+                left = _Left(joined("AND", "TRUE", [left.spans, maybe]), left.exact and sure == maybe)
             elif isinstance(stage, AggregateFilter):
-                terms += self._aggregate(stage, found)
+                terms += self._aggregate(stage, left)
+            elif isinstance(stage, GroupBy):
+                left = _Left(left.spans, exact=False)
         return joined("AND", "TRUE", terms)
+
+    def found(self, node: Spansets) -> str:
+        """True of every span that the spansets may have."""
+        return joined("OR", "FALSE", [self._maybe[leaf] for leaf in found_by(node)])
+
+    def _is_exact(self, node: Spansets) -> bool:
+        """The spansets have no other spans than what `found` says, and either all of these or none."""
+        operations = [part for part, _ in walk(node) if isinstance(part, SpansetOperation)]
+        if any(one.op not in ("&&", "||") for one in operations):
+            return False
+        some = [one for one in operations if one.op == "||"]
+        mixed = any(isinstance(part, SpansetOperation) and part.op == "&&" for one in some for part, _ in walk(one))
+        return not mixed and all(leaf in self._exact for leaf in found_by(node))
 
     def _spansets(self, node: Spansets) -> str:
         if isinstance(node, Filter):
@@ -78,9 +95,7 @@ class Demands:
         op = node.op.removeprefix("&")
         if op not in (">", "<"):
             return "TRUE"
-        sides = [
-            joined("OR", "FALSE", [self._maybe[leaf] for leaf in found_by(side)]) for side in (node.left, node.right)
-        ]
+        sides = [self.found(side) for side in (node.left, node.right)]
         above, below = sides if op == ">" else reversed(sides)
         parents, named = f"list(span_id) FILTER ({above})", f"list(parent_id) FILTER ({below})"
         halves = f"list(span_id) FILTER (({below}) AND flags & {SHARED} <> 0)"
@@ -108,22 +123,50 @@ class Demands:
             return _ROOTED if plain.op == "!=" else negated(_ROOTED)
         return _one_is(f"parent_id = 0 AND {self._conditions.column(_ROOT[plain.field.name], plain).maybe}")
 
-    def _aggregate(self, stage: AggregateFilter, found: str) -> Iterator[str]:
-        """What `| count() > 3`, or one about durations and other numbers, says of the spans that may be found."""
-        function, value, op, right = stage.aggregate.function, stage.aggregate.value, stage.op, stage.right
-        if not isinstance(right, Literal):
+    def _aggregate(self, stage: AggregateFilter, left: _Left) -> Iterator[str]:
+        """What `| count() > 3`, or one about a number of the spans, says of the spans that may be left."""
+        value, op, right = stage.aggregate.value, stage.op, stage.right
+        if not isinstance(right, Literal) or right.value is None:
             return
-        if function == "count" and op in (">", ">=", "="):
-            yield self._conditions.compared(f"count(*) FILTER ({found})", ">" if op == ">" else ">=", right.value)
-        elif isinstance(value, Field) and op in _NOT_BELOW and self._bounds_one(function, value, right):
-            reached = self._conditions.bounds(Comparison(value, _NOT_BELOW[op], right)).maybe
-            yield _one_is(joined("AND", "TRUE", [found, reached]))
+        if value is None:
+            if left.exact or op in (">", ">=", "="):
+                op = op if left.exact or op == ">" else ">="
+                yield self._conditions.compared(f"count(*) FILTER ({left.spans})", op, right.value)
+            return
+        typed = self._conditions.typed(value)
+        limit = f"{self._conditions.value(float(right.value))}::DOUBLE"
+        reached = "FALSE" if (of_span := number(typed)) is None else _reached(stage, of_span, left, limit)
+        yield joined("OR", "FALSE", [reached, _one_is(joined("AND", "TRUE", [left.spans, typed.unsaid]))])
 
-    def _bounds_one(self, function: str, value: Field, right: Literal) -> bool:
-        """Whether the aggregate cannot reach a number unless one of its spans does."""
-        if function == "avg":
-            return value == Field("duration", "intrinsic") and abs(float(right.value or 0)) < _EXACT
-        return function in ("min", "max")
+
+class _Left(NamedTuple):
+    """What is left of a trace at a stage."""
+
+    spans: str
+    """True of every span that may be."""
+    exact: bool
+    """It is one set of all these, or nothing."""
+
+
+def _reached(stage: AggregateFilter, number: str, left: _Left, limit: str) -> str:
+    """The aggregate may compare so with the limit, whatever set of the spans it is of, if they are not exact.
+
+    Sums are computed in another order here: what differs by that is far less than the `about` of it.
+    """
+    function, filtered = stage.aggregate.function, f"FILTER ({left.spans})"
+    about = f"1e-9 * sum(abs({number})) {filtered}" if function in ("avg", "sum") else "0"
+    if left.exact:
+        least = most = f"{function}({number}) {filtered}"
+    elif function == "sum":
+        least, most = (f"sum({choice}({number}, 0)) {filtered}" for choice in ("least", "greatest"))
+    else:
+        least, most = (f"{choice}({number}) {filtered}" for choice in ("min", "max"))
+    terms = [f"{least} IS NOT NULL"]
+    if stage.op in ("=", "<", "<="):
+        terms.append(f"{least} - {about} <= {limit}")
+    if stage.op in ("=", ">", ">="):
+        terms.append(f"{most} + {about} >= {limit}")
+    return joined("AND", "TRUE", terms)
 
 
 def _asks_single_spans(node: Spansets) -> bool:

@@ -15,7 +15,7 @@ from kai_tracing_backend.storage.duckdb.expressions import Bounds, joined
 from kai_tracing_backend.storage.duckdb.files import DayFile
 from kai_tracing_backend.storage.duckdb.reading import fetch
 from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions
-from kai_tracing_backend.storage.duckdb.search_demands import Demands, found_by
+from kai_tracing_backend.storage.duckdb.search_demands import Demands
 from kai_tracing_backend.storage.duckdb.segments import few_ranges
 from kai_tracing_backend.storage.duckdb.statements import statement
 
@@ -48,7 +48,6 @@ class QueryFilters:
     def __init__(self, query: TraceQuery) -> None:
         self.query = query
         self.leaves = list(dict.fromkeys(_leaves(query.spansets)))
-        self._found_by = list(dict.fromkeys(found_by(query.spansets)))
         self._then = [stage.condition for stage in query.stages if isinstance(stage, Filter)]
         self._known: dict[DayFile, Filters] = {}
 
@@ -66,12 +65,14 @@ class QueryFilters:
         index = _Index(cursor, conditions)
         bounds = [conditions.bounds(leaf.condition) for leaf in self.leaves]
         maybe = {
-            leaf: joined("AND", "TRUE", [index.narrowed(And((leaf.condition, *self._then))), one.maybe])
+            leaf: joined("AND", "TRUE", [index.narrowed(leaf.condition), one.maybe])
             for leaf, one in zip(self.leaves, bounds, strict=True)
         }
-        one_of = joined("OR", "FALSE", [maybe[leaf] for leaf in self._found_by])
-        found = joined("AND", "TRUE", [one_of, *(conditions.bounds(condition).maybe for condition in self._then)])
-        demand = Demands(conditions, maybe).of(self.query, found)
+        exact = {leaf for leaf, one in zip(self.leaves, bounds, strict=True) if one.sure == one.maybe}
+        demands = Demands(conditions, maybe, exact)
+        then = [part for one in self._then for part in (index.narrowed(one), conditions.bounds(one).maybe)]
+        found = joined("AND", "TRUE", [demands.found(self.query.spansets), *then])
+        demand = demands.of(self.query)
         return Filters(bounds, found, demand, conditions.parameters)
 
 
