@@ -5,6 +5,7 @@ Needs urllib3, which the providers that send over HTTP depend on; the core itsel
 
 from __future__ import annotations
 
+import base64
 import gzip
 import http.client
 import io
@@ -15,6 +16,7 @@ from pathlib import Path
 from socket import socket
 from time import monotonic
 from typing import Any
+from urllib.parse import unquote
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -31,7 +33,10 @@ _ANSWER_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """Where and how to send. `timeout` is in seconds, files are PEM; `verify` False accepts any certificate."""
+    """Where and how to send. `timeout` is in seconds, files are PEM; `verify` False accepts any certificate.
+
+    User and password in the URL are sent as Basic authentication (RFC 7617), unless `headers` have an `Authorization`.
+    """
 
     url: str
     headers: Mapping[str, str] | None = None
@@ -53,6 +58,7 @@ class HttpSender:
 
     def __init__(self, options: HttpOptions) -> None:
         self.options = options
+        self._headers = _headers(options)
         for name in (options.ca_file, options.client_cert_file, options.client_key_file):
             if name:
                 Path(name).open("rb").close()
@@ -90,7 +96,7 @@ class HttpSender:
             Rejected: any other answer that is not 2xx.
         """
         options = self.options
-        headers = {"Content-Type": content_type, **(options.headers or {})}
+        headers = {"Content-Type": content_type, **self._headers}
         if options.gzip:
             body = gzip.compress(body, compresslevel=1)
             headers["Content-Encoding"] = "gzip"
@@ -186,6 +192,15 @@ class _Pool(urllib3.HTTPConnectionPool):
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
+
+
+def _headers(options: HttpOptions) -> dict[str, str]:
+    """The headers of every request, with what stands for the URL's user and password."""
+    headers = dict(options.headers or {})
+    auth = urllib3.util.parse_url(options.url).auth
+    if auth is not None and "authorization" not in map(str.lower, headers):
+        headers["Authorization"] = f"Basic {base64.b64encode(unquote(auth).encode()).decode()}"
+    return headers
 
 
 def _without_secrets(url: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kai_tracing_core.processing.http import HttpOptions, HttpSender
+from kai_tracing_core.processing.processor import Rejected
 from tests.support.server import FaultServer
 
 
@@ -24,3 +27,19 @@ def test_the_whole_target_is_asked_for() -> None:
         sender.post(b"[]", "application/json", 10)
         sender.close()
     assert [request.path for request in server.requests] == ["/api/v2/spans?tenant=a%20b"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [({}, "Basic YW5ueTpwQHNz"), ({"AUTHORIZATION": "Bearer token"}, "Bearer token")],
+)
+def test_user_and_password_of_the_url(headers: dict[str, str], sent: str) -> None:
+    """They are sent as Basic authentication (RFC 7617) unless there is a header for it, and are in no message."""
+    with FaultServer(then=401) as server:
+        url = server.url.replace("http://", "http://anny:p%40ss@") + "/api/v2/spans"
+        sender = HttpSender(HttpOptions(url, headers=headers))
+        with pytest.raises(Rejected) as failure:
+            sender.post(b"[]", "application/json", 10)
+        sender.close()
+    assert [request.headers["authorization"] for request in server.requests] == [sent]
+    assert "ss@" not in str(failure.value)
