@@ -46,5 +46,5 @@ __getattr__ = lazy_exports(
         "create_api_client": "client",
         "create_async_api_client": "client",
     },
-    extras={"httpx": "http", "requests": "requests", "tenacity": "http"},
+    extras={"anyio": "http", "httpx": "http", "requests": "requests", "tenacity": "http"},
 )

@@ -47,6 +47,7 @@ def test_middleware_without_httpx() -> None:
     [
         ("api_client", "httpx", "http"),
         ("create_api_client", "tenacity", "http"),
+        ("TracingTransport", "anyio", "http"),
         ("TracingAdapter", "requests", "requests"),
     ],
 )
@@ -60,6 +61,17 @@ def test_missing_extra(name: str, missing: str, extra: str) -> None:
     """
     said = f"{name} needs {missing}, which is not installed: pip install 'kai-tracing-core[{extra}]'\n"
     assert _run(program, missing) == said
+
+
+def test_something_else_is_missing() -> None:
+    """A package that no extra of ours brings is told as Python tells it."""
+    program = """
+        try:
+            from kai_tracing_core.http import api_client
+        except ModuleNotFoundError as error:
+            print(error.name)
+    """
+    assert _run(program, "h11") == "h11\n"
 
 
 def test_ready_clients() -> None:
