@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
@@ -68,6 +70,9 @@ def test_an_accepted_request_is_answered_with_an_empty_message(backend: Backend)
     [
         (b"\xff\xff", PROTOBUF, {}, 400, "protobuf"),
         (b"{", JSON, {}, 400, "not JSON"),
+        (b"", JSON, {}, 400, "the body is empty"),
+        (gzip.compress(b"{}", mtime=0), JSON, {}, 400, "Content-Encoding does not say so"),
+        (bytes(70 << 20), PROTOBUF, {}, 413, "more than"),
         (b"[]", JSON, {}, 400, "resourceSpans"),
         (b'{"resourceSpans": 5}', JSON, {}, 400, "resourceSpans"),
         (b"[" * 100_000, JSON, {}, 400, "not JSON"),
@@ -90,6 +95,33 @@ def test_a_request_that_cannot_be_read_is_refused(
     text = Status.FromString(answer.body).message if kind == PROTOBUF else answer.json["message"]
     assert said in text
     assert post(shared, message(count=1).SerializeToString()).status == 200
+
+
+def test_too_much_without_a_length_is_refused(shared: Backend) -> None:
+    """A sender in chunks gets the answer as well, after it has sent everything; one that asks first sends nothing."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{shared.settings.otlp_http_port}", timeout=60) as client:
+        answer = client.post(
+            "/v1/traces", content=iter([bytes(1 << 20)] * 80), headers={"Content-Type": "application/x-protobuf"}
+        )
+    assert (answer.status_code, b"more than 67108864 bytes" in answer.content) == (413, True)
+    with socket.create_connection(("127.0.0.1", shared.settings.otlp_http_port), 60) as asking:
+        head = f"Content-Type: {PROTOBUF}\r\nContent-Length: {70 << 20}\r\nExpect: 100-continue\r\n\r\n"
+        asking.sendall(f"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\n{head}".encode())
+        assert asking.recv(1_000).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    ("port", "path", "said"),
+    [
+        ("otlp_http_port", "/v1/metrics", "there is no /v1/metrics here: this port takes spans, by POST to /v1/traces"),
+        ("zipkin_port", "/spans", "by POST to /api/v2/spans"),
+        ("jaeger_http_port", "/", "by POST to /api/traces"),
+    ],
+)
+def test_who_comes_to_another_path_is_told_the_right_one(shared: Backend, port: str, path: str, said: str) -> None:
+    """As 404: an SDK that sends metrics and logs, too, goes on."""
+    answer = ask(getattr(shared.settings, port), path, b"{}")
+    assert (answer.status, said in answer.body.decode()) == (404, True)
 
 
 def test_text_that_is_not_utf8_is_refused(backend: Backend) -> None:

@@ -47,8 +47,11 @@ def test_zipkin_spans(backend: Backend) -> None:
         debug=True,
         parentId="2",
     )
-    answer = ask(port, "/api/v2/spans", json.dumps([one, {"traceId": "xyz"}]).encode())
-    assert (answer.status, answer.body) == (202, b"traceId must be hexadecimal")
+    answer = ask(port, "/api/v2/spans", json.dumps([one, {"traceId": "xyz"}, {**one, "id": "1" * 17}]).encode())
+    assert (answer.status, answer.body) == (
+        202,
+        b"traceId must be hexadecimal; id must be hexadecimal: it has 17 digits",
+    )
     (found,) = backend.tenants.get().store.trace("1")
     assert (found.kind, found.duration, found.status, found.parent_id) == (3, 7_000, 2, f"{2:016x}")
     assert found.attributes == {

@@ -19,8 +19,10 @@ def load(body: bytes) -> Any:
     """What a body says.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply, or has more objects and lists than spans have.
+        ValueError: it is empty or not JSON, is nested too deeply, or has more objects and lists than spans have.
     """
+    if not body:
+        raise ValueError("the body is empty")
     if body.count(b"{") + body.count(b"[") > _MAX_OBJECTS:
         raise ValueError(f"the JSON has more than {_MAX_OBJECTS} objects and lists: send fewer spans at once")
     try:
@@ -74,4 +76,5 @@ def identifier(document: Mapping[str, Any], name: str, size: int = 0) -> bytes:
     try:
         return bytes.fromhex(found.rjust(2 * size, "0")) if found else b""
     except ValueError as error:
-        raise ValueError(f"{name} must be hexadecimal") from error
+        said = f": it has {len(found)} digits" if len(found) > 2 * size and len(found) % 2 else ""
+        raise ValueError(f"{name} must be hexadecimal{said}") from error

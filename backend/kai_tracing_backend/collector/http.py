@@ -54,21 +54,30 @@ def otlp_app(intake: Intake) -> Starlette:
             response.partial_success.error_message = accepted.message
         return Response(response.SerializeToString(), media_type=_PROTOBUF)
 
-    return Starlette(routes=[Route("/v1/traces", traces, methods=["POST"])])
+    return _receiver("/v1/traces", [Route("/v1/traces", traces, methods=["POST"])])
 
 
 def zipkin_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:
     """`POST /api/v2/spans` (JSON, protobuf), `/api/v1/spans` (JSON, thrift). `others` are what else is on its port."""
     v2 = {_JSON: zipkin.decode, "": zipkin.decode, _PROTOBUF: decode_protobuf}
     v1 = {_JSON: decode_v1, "": decode_v1, **dict.fromkeys(_THRIFT, decode_thrift)}
-    return Starlette(
-        routes=[_plain("/api/v2/spans", intake, v2), _plain("/api/v1/spans", intake, v1), *others],
-    )
+    receivers = [_plain("/api/v2/spans", intake, v2), _plain("/api/v1/spans", intake, v1)]
+    return _receiver("/api/v2/spans", [*receivers, *others])
 
 
 def jaeger_app(intake: Intake, others: Sequence[BaseRoute] = ()) -> Starlette:
     """`POST /api/traces` (a Jaeger collector's: thrift, binary protocol). `others` are what else is on its port."""
-    return Starlette(routes=[_plain("/api/traces", intake, dict.fromkeys(_THRIFT, jaeger.decode)), *others])
+    return _receiver("/api/traces", [_plain("/api/traces", intake, dict.fromkeys(_THRIFT, jaeger.decode)), *others])
+
+
+def _receiver(path: str, routes: Sequence[BaseRoute]) -> Starlette:
+    """An application that tells who comes to another path where spans are taken."""
+
+    async def elsewhere(request: Request, error: Exception) -> Response:
+        message = f"there is no {request.url.path[:200]} here: this port takes spans, by POST to {path}"
+        return PlainTextResponse(message, HTTPStatus.NOT_FOUND)
+
+    return Starlette(routes=routes, exception_handlers={HTTPStatus.NOT_FOUND: elsewhere})
 
 
 def _plain(path: str, intake: Intake, decoders: Mapping[str, Decode]) -> Route:

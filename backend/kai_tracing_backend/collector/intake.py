@@ -6,7 +6,8 @@ import asyncio
 import logging
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias
@@ -32,6 +33,9 @@ MAX_BODY = 64 << 20
 
 _DECODERS = 2  # at once: more would not be faster, and hold more memory
 _MAX_HELD = 512 << 20  # of all requests together
+_MAX_DISCARDED = 512 << 20
+_DISCARDING = 30.0  # seconds
+_GZIP = b"\x1f\x8b"
 
 Decoded: TypeAlias = "tuple[SpanColumns, Accepted]"
 Decode: TypeAlias = "Callable[[bytes], Decoded]"
@@ -52,35 +56,57 @@ class Intake:
         Raises:
             RefusedError: nothing was stored.
         """
-        held = 0
         body = bytearray()
         try:
-            async for chunk in request.stream():
-                held += len(chunk)
-                self._held += len(chunk)
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise _too_large()
-                if self._held > _MAX_HELD:
-                    raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", 1)
+            await self._read(request, body)
             encoding = request.headers.get("content-encoding", "identity").strip().lower()
             plain = partial(_decode, bytes(body), encoding, decode)
             return await self.take(tenant_of(request), plain, getattr(request.state, "receiver", "other"))
         except ClientDisconnect as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "the request ended before its body did") from error
         finally:
-            self._held -= held
+            self._held -= len(body)
 
-    async def take(self, tenant: Tenant, decode: Callable[[], Decoded], receiver: str) -> Accepted:
+    async def _read(self, request: Request, body: bytearray) -> None:
+        """Read the body; its bytes are held."""
+        stream = request.stream()
+        if int(request.headers.get("content-length") or 0) > MAX_BODY:
+            if "expect" not in request.headers:  # who does waits before it sends
+                await _discard(stream)
+            raise _too_large()
+        try:
+            async for chunk in stream:
+                self._held += len(chunk)
+                body += chunk
+                self._check_held()
+                if len(body) > MAX_BODY:
+                    raise _too_large()
+        except RefusedError:
+            self._held -= len(body)
+            body.clear()
+            await _discard(stream)
+            raise
+
+    def _check_held(self) -> None:
+        if self._held > _MAX_HELD:
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", 1)
+
+    async def take(self, tenant: Tenant, decode: Callable[[], Decoded], receiver: str, size: int = 0) -> Accepted:
         """Decode off the event loop and store; returns when the spans are durable.
+
+        `size` are bytes that the request holds till it is decoded, and that are not counted yet.
 
         Raises:
             RefusedError: nothing was stored; also for a ValueError of `decode`.
         """
+        self._held += size
         try:
+            self._check_held()
             columns, accepted = await to_thread.run_sync(decode, limiter=self._decoding)
         except ValueError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+        finally:
+            self._held -= size
         accepted.valid = len(columns)
         await self.commit(tenant, columns, accepted, receiver)
         return accepted
@@ -127,6 +153,8 @@ def _decode(body: bytes, encoding: str, decode: Decode) -> Decoded:
         raise RefusedError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {encoding!r} is neither gzip nor identity"
         )
+    elif body.startswith(_GZIP):  # which begins no body of any of the formats
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "the body is gzip, and Content-Encoding does not say so")
     return decode(body)
 
 
@@ -145,6 +173,19 @@ def gunzip(body: bytes) -> bytes:
     except zlib.error as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"the body is not gzip: {error}") from error
     return bytes(plain)
+
+
+async def _discard(stream: AsyncIterator[bytes]) -> None:
+    """Read on, within bounds: who still sends when the connection is closed does not see the answer."""
+
+    async def read() -> None:
+        seen = 0
+        async for chunk in stream:
+            if (seen := seen + len(chunk)) > _MAX_DISCARDED:
+                return
+
+    with suppress(asyncio.TimeoutError, ClientDisconnect):
+        await asyncio.wait_for(read(), _DISCARDING)
 
 
 def _too_large() -> RefusedError:

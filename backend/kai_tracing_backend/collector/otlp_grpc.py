@@ -133,7 +133,7 @@ class OtlpGrpcListener(Listener):
             raise RefusedError(error.status, error.message, error.retry_after) from error
         except StoreError as error:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), 5) from error
-        storing = self._intake.take(tenant, partial(decode_protobuf, body), self.name)
+        storing = self._intake.take(tenant, partial(decode_protobuf, body), self.name, len(body))
         return asyncio.run_coroutine_threadsafe(storing, self._loop).result()
 
 
