@@ -49,6 +49,11 @@ def test_a_start_that_cannot_be_names_what_is_wrong(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     store.close()
     assert "in use by another process" in errors
+    (tmp_path / "file").touch()
+    process = start("--data", tmp_path / "file", "--access-file", tmp_path / "tokens.json")
+    _, errors = process.communicate(timeout=60)
+    assert "cannot be a folder of spans" in errors
+    assert "Traceback" not in errors
     process = start("--data", tmp_path, "--memory-limit", "lots")
     _, errors = process.communicate(timeout=60)
     assert "TRACING_BACKEND_MEMORY_LIMIT" in errors

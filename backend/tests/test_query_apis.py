@@ -65,6 +65,8 @@ def get(backend: Backend, path: str, headers: dict[str, str] | None = None, **pa
         ({"serviceName": "shop"}, [TRACE]),
         ({"serviceName": "shop", "spanName": "query"}, []),
         ({"serviceName": "stock", "spanName": "query"}, [TRACE]),
+        ({"serviceName": "stock", "spanName": "QUERY"}, [TRACE]),
+        ({"serviceName": ""}, [SHORT, TRACE]),
         ({"serviceName": "stock", "spanName": "all"}, [SHORT, TRACE]),
         ({"serviceName": "nobody"}, []),
         ({"remoteServiceName": "stock"}, [TRACE]),
@@ -110,7 +112,7 @@ def test_zipkin_lists_and_traces(backend: Backend) -> None:
 
 def test_zipkin_completes(backend: Backend) -> None:
     """Keys of tags, and the values of one as text."""
-    assert {"http.status_code", "cached", "note"} <= set(get(backend, "/api/v2/autocompleteKeys").json)
+    assert get(backend, "/api/v2/autocompleteKeys").json == ["cached", "http.status_code", "note"]
     assert get(backend, "/api/v2/autocompleteValues", key="http.status_code").json == ["500"]
     assert get(backend, "/api/v2/autocompleteValues", key="cached").json == ["false"]
     assert get(backend, "/api/v2/autocompleteValues").status == 400

@@ -9,6 +9,8 @@ What may differ, and is evened out here:
 from __future__ import annotations
 
 import json
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -57,7 +59,7 @@ class Both:
 @pytest.fixture(scope="module")
 def both(zipkin: Zipkin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """Both servers with the recorded Zipkin traces."""
-    spans = [span for body in files("zipkin-*.json.gz").values() for span in json.loads(body)]
+    spans = recent([span for body in files("zipkin-*.json.gz").values() for span in json.loads(body)])
     with running(tmp_path_factory.mktemp("backend")) as backend:
         ours = f"http://127.0.0.1:{backend.settings.zipkin_port}"
         for url in (zipkin.url, ours):
@@ -68,6 +70,29 @@ def both(zipkin: Zipkin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
         for trace_id in {span["traceId"] for span in spans}:
             zipkin.trace(trace_id, sum(span["traceId"] == trace_id for span in spans))
         yield Both(zipkin.url, ours, spans)
+
+
+def recent(spans: list[Json]) -> list[Json]:
+    """The traces at times of the last day, ten minutes apart in their old order: some lists are of that day alone."""
+    began: dict[str, int] = {}
+    for span in spans:
+        if at := span.get("timestamp"):
+            began[span["traceId"]] = min(at, began.get(span["traceId"], at))
+    now = time.time_ns() // 1_000
+    order = sorted(began, key=lambda trace: began[trace])
+    later = {trace: now - 600_000_000 * (len(order) - place) - began[trace] for place, trace in enumerate(order)}
+    return [moved(span, later.get(span["traceId"], 0)) for span in spans]
+
+
+def moved(span: Json, later: int) -> Json:
+    """A span so many microseconds later."""
+    found = {**span, "timestamp": span["timestamp"] + later} if span.get("timestamp") else span
+    if "annotations" in span:
+        found = {
+            **found,
+            "annotations": [{**one, "timestamp": one["timestamp"] + later} for one in span["annotations"]],
+        }
+    return found
 
 
 def evened(span: Json) -> Json:
@@ -94,7 +119,7 @@ def lower(names: list[str]) -> list[str]:
 
 
 def test_lists_are_the_same(both: Both) -> None:
-    """Services, and the spans of each; the names that Zipkin gives lead to the backend's, too."""
+    """Services, and the spans and other sides of each; the names that Zipkin gives lead to the backend's, too."""
     theirs, ours = both.ask("services")
     known = both.services & set(theirs)
     assert known <= set(lower(ours))
@@ -102,6 +127,14 @@ def test_lists_are_the_same(both: Both) -> None:
     for service in sorted(known):
         theirs, ours = both.ask("spans", serviceName=service)
         assert lower(ours) == theirs, service
+        theirs, ours = both.ask("remoteServices", serviceName=service)
+        assert lower(ours) == theirs, service
+    for path in ("spans", "remoteServices"):
+        for nobody in ("nobody", ""):
+            assert both.ask(path, serviceName=nobody) == ([], []), path
+    for tag, value in (("http.method", "get"), ("no such", None)):
+        _, ours = both.ask("autocompleteValues", key=tag)  # Zipkin's are those of tags that it was told
+        assert value in lower(ours) if value else ours == []
 
 
 def test_traces_are_the_same(both: Both) -> None:
@@ -128,6 +161,12 @@ def test_traces_are_the_same(both: Both) -> None:
         {"serviceName": "coresrv", "spanName": "redirect"},
         {"serviceName": "mobile_api", "remoteServiceName": "memcache"},
         {"serviceName": "nobody"},
+        {"serviceName": ""},
+        {"serviceName": "CORESRV", "spanName": "REDIRECT"},
+        {"spanName": "all"},
+        {"annotationQuery": "http.method=get"},
+        {"annotationQuery": "error=true"},
+        {"remoteServiceName": "memcache"},
     ],
     ids=str,
 )
@@ -157,7 +196,23 @@ def calls(edges: list[Json]) -> dict[tuple[str, str], tuple[int, int]]:
     }
 
 
-@pytest.mark.parametrize("path", ["trace/xyz", "trace/" + "f" * 32, "traces?limit=0", "traceMany?traceIds=1", "spans"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("trace/xyz", "trace/0", "trace/" + "f" * 32, "trace/" + "1" * 33, "spans", "remoteServices"),
+        *(
+            "traceMany",
+            "traceMany?traceIds=",
+            "traceMany?traceIds=1",
+            "traceMany?traceIds=1,1",
+            "traceMany?traceIds=1,",
+        ),
+        *("traceMany?traceIds=1,xyz", "autocompleteValues", "autocompleteValues?key="),
+        *("traces?limit=0", "traces?limit=x", "traces?minDuration=0", "traces?maxDuration=5", "traces?endTs=-1"),
+        *("traces?minDuration=5&maxDuration=4", "traces?lookback=0"),
+        *("dependencies", "dependencies?endTs=", "dependencies?endTs=0", "dependencies?endTs=1&lookback=0"),
+    ],
+)
 def test_refusals_have_the_same_status(both: Both, path: str) -> None:
     """What Zipkin refuses the backend refuses."""
     statuses = []

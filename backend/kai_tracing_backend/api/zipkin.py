@@ -17,7 +17,7 @@ from starlette.routing import Route
 from kai_tracing_backend.api.errors import NotFoundError, Problem, answering
 from kai_tracing_backend.api.parameters import DAY, ENDLESS, ParameterError, number
 from kai_tracing_backend.api.traces import MAX_TRACES, find, is_value, normal_id, of_service
-from kai_tracing_backend.formats.zipkin import trace_document, trace_id
+from kai_tracing_backend.formats.zipkin import NO_TAGS, trace_document, trace_id
 from kai_tracing_backend.language.building import any_of, attribute, compare
 from kai_tracing_backend.language.nodes import And, Condition, Filter, SpansetOperation, TraceQuery
 from kai_tracing_backend.storage.contract import SpanStore
@@ -62,7 +62,7 @@ def services(request: Request) -> Response:
 def spans(request: Request) -> Response:
     """`spans?serviceName`: the names of a service's spans."""
     store = tenant_of(request).store
-    found = [store.operations(name) for name in _services(store, _required(request, "serviceName"))]
+    found = [store.operations(name) for name in _services(store, _service(request))]
     return JSONResponse(sorted({one.name for operations in found for one in operations if one.name}))
 
 
@@ -71,7 +71,7 @@ def remote_services(request: Request) -> Response:
     """`remoteServices?serviceName`: the names of other sides that a service's spans of the last day carry."""
     store, now = tenant_of(request).store, time.time_ns()
     names: set[str] = set()
-    for service in _services(store, _required(request, "serviceName")):
+    for service in _services(store, _service(request)):
         where = of_service(service)
         found = store.attribute_values("peer.service", now - DAY, now, scope="span", where=where, limit=_MAX_NAMES)
         names.update(plain(one.value) for one in found)
@@ -90,10 +90,12 @@ def traces(request: Request) -> Response:
 @endpoint
 def trace(request: Request) -> Response:
     """`trace/{traceId}`: the spans of one."""
-    said = request.path_params["trace_id"].strip()
-    found = tenant_of(request).store.trace(normal_id("traceId", said))
+    wanted = normal_id("traceId", request.path_params["trace_id"].strip())
+    if not int(wanted, 16):
+        raise ParameterError("traceId", "is all zeros")
+    found = tenant_of(request).store.trace(wanted)
     if not found:
-        raise NotFoundError(f"{trace_id(normal_id('traceId', said))} not found")
+        raise NotFoundError(f"{trace_id(wanted)} not found")
     return JSONResponse(trace_document(found))
 
 
@@ -126,10 +128,10 @@ def dependencies(request: Request) -> Response:
 
 @endpoint
 def autocomplete_keys(request: Request) -> Response:
-    """`autocompleteKeys`: the tags that there are, of the last day."""
+    """`autocompleteKeys`: the tags that there are, of the last day; what Zipkin has other places for is none."""
     now = time.time_ns()
     found = tenant_of(request).store.attribute_keys(now - DAY, now, limit=_MAX_NAMES)
-    return JSONResponse(sorted({one.key for one in found}))
+    return JSONResponse(sorted({one.key for one in found} - NO_TAGS))
 
 
 @endpoint
@@ -161,11 +163,11 @@ def health(request: Request) -> Response:
 def _query(request: Request) -> TraceQuery:
     """What a search asks for. Its conditions may be fulfilled by different spans."""
     named = request.query_params.get
-    service = []
+    service, services = [], []
     if said := named("serviceName"):
-        names = _services(tenant_of(request).store, said) or [said]
-        service = [any_of(*map(of_service, names))]
-    conditions = [*_annotations(named("annotationQuery") or ""), *_names(request), *_durations(request)]
+        services = _services(tenant_of(request).store, said) or [said]
+        service = [any_of(*map(of_service, services))]
+    conditions = [*_annotations(named("annotationQuery") or ""), *_names(request, services), *_durations(request)]
     filters = [Filter(_all([*service, condition])) for condition in conditions]
     if not filters:
         return TraceQuery(Filter(_all(service)) if service else Filter())
@@ -184,9 +186,12 @@ def _all(conditions: list[Condition]) -> Condition:
     return conditions[0] if len(conditions) == 1 else And(tuple(conditions))
 
 
-def _names(request: Request) -> Iterator[Condition]:
-    if (name := request.query_params.get("spanName")) and name != "all":
-        yield compare("name", "=", name)
+def _names(request: Request, services: list[str]) -> Iterator[Condition]:
+    if (said := request.query_params.get("spanName")) and said != "all":
+        store = tenant_of(request).store
+        known = {one.name for service in services for one in store.operations(service)}
+        same = sorted({said, *(name for name in known if name.lower() == said.lower())})
+        yield any_of(*(compare("name", "=", name) for name in same))
     if remote := request.query_params.get("remoteServiceName"):
         yield compare(attribute("peer.service"), "=", remote)
 
@@ -218,7 +223,9 @@ def _annotations(text: str) -> Iterator[Condition]:
     if len(wanted) > _MAX_CONDITIONS:
         raise ParameterError("annotationQuery", f"has more than {_MAX_CONDITIONS} conditions")
     for key, value in wanted.items():
-        if value:
+        if key == "error" and value:  # its text: a span that failed without one has the tag, but not `error=true`
+            yield any_of(compare(attribute("error"), "=", value), compare("statusMessage", "=", value))
+        elif value:
             yield is_value(key, value)
         elif key == "error":
             yield compare("status", "=", 2)
@@ -235,6 +242,13 @@ def _window(request: Request, now: int) -> tuple[int, int]:
 def _number(request: Request, name: str, default: int) -> int:
     said = request.query_params.get(name)
     return number(name, said, 1, _LAST) if said else default
+
+
+def _service(request: Request) -> str:
+    """The service that is asked for; an empty name is nobody's."""
+    if (found := request.query_params.get("serviceName")) is None:
+        raise ParameterError("serviceName", "is required")
+    return found
 
 
 def _required(request: Request, name: str) -> str:

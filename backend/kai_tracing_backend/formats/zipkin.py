@@ -16,7 +16,7 @@ from kai_tracing_backend.formats.telling import telling
 from kai_tracing_backend.model import SpanEvent, StoredSpan
 from kai_tracing_backend.values import Value, plain
 
-__all__ = ["span_document", "trace_id", "trace_document"]
+__all__ = ["NO_TAGS", "span_document", "trace_id", "trace_document"]
 
 KINDS = {2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
 DEBUG = "zipkin.debug"
@@ -40,6 +40,9 @@ _REMOTE = {
 }
 _LOCAL = {"network.local.address": ("ipv4", "ipv6"), "network.local.port": ("port",)}
 _MARKS = (DEBUG, NO_TIMESTAMP)
+NO_TAGS = frozenset(("service.name", *_REMOTE, *_LOCAL, *_MARKS))
+"""Attributes that are no tags to Zipkin, but fields."""
+
 _CALLS = frozenset((3, 4, 5))
 
 

@@ -45,7 +45,8 @@ class Files:
     """The DuckDB instance that a folder's files are attached to.
 
     Raises:
-        StoreError: another process has the folder, a file is newer than this package, or cannot be read.
+        StoreError: the folder cannot be made or another process has it, a file is newer than this package or cannot be
+            read.
     """
 
     def __init__(self, folder: Path, memory_limit: str, threads: int) -> None:
@@ -53,7 +54,10 @@ class Files:
         self._options: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads}
         self.days: dict[date, DayFile] = {}
         self._changed = threading.Condition()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be a folder of spans: {error}. Choose another.") from error
         self._open()
 
     def _open(self) -> None:
