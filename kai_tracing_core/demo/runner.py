@@ -87,7 +87,7 @@ def run(requests: int | None = None, console: Console | None = None) -> int:
             walked = _send(gateway, requests, receiver, console, problems)
             if isinstance(receiver, TraceBackend):
                 problems.extend(_not_found(receiver, walked))
-        except KeyboardInterrupt:  # while the shop was opening
+        except KeyboardInterrupt:  # pragma: no cover - at the one moment while the shop opens
             pass
         except BackendError as error:
             problems.append(str(error))

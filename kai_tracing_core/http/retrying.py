@@ -62,25 +62,22 @@ class RetryOptions:
 class Call:
     """One request of the application: its attempts and, once there is a second one, the span around all of them."""
 
-    __slots__ = ("_attempt", "_parent", "_request", "_tracer")
+    __slots__ = ("_attempt", "_parent", "_request")
 
-    def __init__(self, tracer: ClientTracer | None, request: httpx.Request) -> None:
-        self._tracer = tracer
+    def __init__(self, request: httpx.Request) -> None:
         self._request = request
         self._attempt: Attempt | None = None
         self._parent: Span | None = None
 
-    def start(self) -> Span | None:
-        """Begin an attempt. Returns its span, or None where nothing is traced."""
-        if self._tracer is None:
-            return None
+    def start(self, tracer: ClientTracer) -> Span:
+        """Begin an attempt. Returns its span."""
         request = self._request
         extensions = request.extensions
         sends = extensions.get(_SENDS, 0)
         # Kept in the extensions since a redirect is another request of the same call, which inherits them.
         request.extensions = {**extensions, _SENDS: sends + 1}
         url = request.url
-        self._attempt = self._tracer.start(
+        self._attempt = tracer.start(
             request.method,
             str(url),
             scheme=url.scheme,

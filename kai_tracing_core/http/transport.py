@@ -41,7 +41,7 @@ class TracingTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, perhaps more than once."""
-        call = Call(self._tracer, request)
+        call = Call(request)
         try:
             response = self._send(call, request)
         except BaseException:
@@ -80,11 +80,11 @@ class TracingTransport(httpx.BaseTransport):
         return Retrying(**repetition.policy(), before_sleep=again)(attempt)
 
     def _attempt(self, call: Call, request: httpx.Request) -> httpx.Response:
-        if self._tracer is None:
+        tracer = self._tracer
+        if tracer is None:
             return self._transport.handle_request(request)
-        span = call.start()
-        runtime = self._tracer.service.provider.runtime
-        previous = runtime.attach(span)
+        runtime = tracer.service.provider.runtime
+        previous = runtime.attach(call.start(tracer))
         try:
             response = self._transport.handle_request(request)
         except BaseException as error:
@@ -118,7 +118,7 @@ class AsyncTracingTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, perhaps more than once."""
-        call = Call(self._tracer, request)
+        call = Call(request)
         try:
             response = await self._send(call, request)
         except BaseException:
@@ -157,11 +157,11 @@ class AsyncTracingTransport(httpx.AsyncBaseTransport):
         return await AsyncRetrying(**repetition.policy(), before_sleep=again, sleep=anyio.sleep)(attempt)
 
     async def _attempt(self, call: Call, request: httpx.Request) -> httpx.Response:
-        if self._tracer is None:
+        tracer = self._tracer
+        if tracer is None:
             return await self._transport.handle_async_request(request)
-        span = call.start()
-        runtime = self._tracer.service.provider.runtime
-        previous = runtime.attach(span)
+        runtime = tracer.service.provider.runtime
+        previous = runtime.attach(call.start(tracer))
         try:
             response = await self._transport.handle_async_request(request)
         except BaseException as error:

@@ -162,7 +162,7 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         remaining = self._deadline - monotonic()
         if remaining <= 0:
-            raise TimeoutError("the answer takes too long")
+            raise TimeoutError("the answer takes too long")  # pragma: no cover - else the socket times out first
         self._sock.settimeout(remaining)
         return self._raw.readinto(buffer)
 

@@ -146,8 +146,8 @@ class Spool:
     def _open_locked(self, path: Path) -> int | None:
         try:
             handle = os.open(path, os.O_RDWR)
-        except OSError:
-            return None  # another process dealt with it meanwhile
+        except OSError:  # pragma: no cover - another process dealt with it meanwhile
+            return None
         try:
             _lock(handle)
             if not os.fstat(handle).st_nlink or not path.exists():

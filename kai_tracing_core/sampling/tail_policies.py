@@ -139,7 +139,7 @@ class _Durations:
             if count >= wanted:
                 return float(_STEP ** (step + 1 - wanted / count))
             wanted -= count
-        return 0.0
+        return 0.0  # pragma: no cover - only where rounding loses a count
 
 
 _STEP = 1.05

@@ -122,6 +122,13 @@ def test_opentelemetry_instrument(site: Site, tmp_path: Path, choice: dict[str, 
     assert all("traceparent" in headers for headers in site.headers)
 
 
+def test_metrics_that_cannot_be_set_up(site: Site, tmp_path: Path) -> None:
+    """An exporter of metrics that is not installed is a warning; spans are recorded all the same."""
+    missing = {"OTEL_PYTHON_TRACER_PROVIDER": "kai_tracing", "OTEL_METRICS_EXPORTER": "nobody"}
+    done = instrument(site, tmp_path, {"TRACING_TYPE": "inmemory", **missing})
+    assert "span ours INTERNAL - False" in done.splitlines()
+
+
 def test_opentelemetry_instrument_without_the_choice(site: Site, tmp_path: Path) -> None:
     """Having the package installed changes nothing for who has not chosen it: the SDK is set up."""
     done = instrument(site, tmp_path, {"TRACING_TYPE": "opentelemetry"})

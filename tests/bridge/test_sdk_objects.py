@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from kai_tracing_opentelemetry import OpenTelemetryProvider
+from kai_tracing_opentelemetry.sdk import SdkSpanSampler
+from kai_tracing_opentelemetry.tracer import TracerProvider
 from opentelemetry import context, trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -200,3 +202,31 @@ def test_sampled_again_below_an_unsampled_parent(kept: InMemorySpanExporter) -> 
     unsampled = trace.NonRecordingSpan(SpanContext(1, 2, True, TraceFlags(0)))
     tracer.start_span("work", trace.set_span_in_context(unsampled)).end()
     assert only(kept).context.trace_id == 1
+
+
+def test_what_a_sampler_says_of_itself() -> None:
+    """The description is the SDK sampler's own."""
+    assert SdkSpanSampler(ALWAYS_ON).description == "AlwaysOnSampler"
+
+
+def test_a_live_span_has_no_special_methods_of_others() -> None:
+    """What looks for a special method, as copy and pickle do, is told that there is none."""
+    looks = []
+
+    class Looking(SpanProcessor):
+        def on_start(self, span: Any, parent_context: context.Context | None = None) -> None:
+            looks.append(hasattr(span, "__deepcopy__"))
+
+    provider = OpenTelemetryProvider(processors=[Looking()], set_global=False)
+    provider.span("work").end()
+    provider.shutdown()
+    assert looks == [False]
+
+
+def test_a_tracer_provider_without_a_provider() -> None:
+    """Nothing can be added to it; a shutdown and a flush have nothing to do."""
+    provider = TracerProvider()
+    with pytest.raises(RuntimeError, match="no provider is installed"):
+        provider.add_span_processor(Noting("nobody's", []))
+    assert provider.force_flush()
+    provider.shutdown()

@@ -489,3 +489,42 @@ def test_lifespan_passes(service: TracingService, recorded: Recorded) -> None:
     asyncio.run(TracingMiddleware(app, service=service)({"type": "lifespan"}, 1, 2))
     assert seen == [({"type": "lifespan"}, 1, 2)]
     recorded.wait(0)
+
+
+def answer_at(service: TracingService, **scope: Any) -> None:
+    """Have the middleware handle one request whose scope has these entries."""
+
+    async def application(_: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def send(_: Any) -> None: ...
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    whole = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "headers": [], **scope}
+    asyncio.run(TracingMiddleware(application, service=service)(whole, receive, send))
+
+
+@pytest.mark.parametrize(
+    ("server", "attributes"),
+    [(("10.0.0.1", 8080), ("10.0.0.1", 8080)), (("/run/shop.sock", None), ("/run/shop.sock", None))],
+)
+def test_without_a_host(recorded: Recorded, server: Any, attributes: Any) -> None:
+    """Where the request names no host (HTTP/1.0) it is the server's address, or its Unix socket, which has no port."""
+    answer_at(recorded.service, server=server)
+    found = recorded.one().attributes
+    assert (found["server.address"], found.get("server.port")) == attributes
+
+
+def test_a_router_that_fails(recorded: Recorded) -> None:
+    """A route that cannot be read leaves the name without one, and disturbs no request."""
+
+    class Route:
+        @property
+        def path_format(self) -> str:
+            raise RuntimeError("not matched yet")
+
+    answer_at(recorded.service, route=Route())
+    assert recorded.one().name == "GET"

@@ -390,3 +390,37 @@ def test_secrets_of_both_sides(site: Site) -> None:
         assert span.attributes["http.request.header.x-tenant"] == ["t1"]
         assert span.attributes["http.response.header.set-cookie"] == ["[REDACTED]"]
     service.shutdown()
+
+
+@both
+def test_an_error_that_no_repetition_mends(call: Calls, recorded: Recorded) -> None:
+    """It reaches the caller after the first attempt, of which there is a span, an error."""
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise LookupError("no such tenant")
+
+    [error] = call(recorded.service, ("GET", "http://a.example/"), transport=httpx.MockTransport(refuse))
+    assert isinstance(error, LookupError)
+    assert recorded.one().attributes["error.type"] == "LookupError"
+
+
+@both
+def test_an_answer_made_in_this_process(call: Calls, recorded: Recorded) -> None:
+    """Nobody reads or closes the body of a response that is there whole: the span ends with the call."""
+    call(recorded.service, ("GET", "http://a.example/"), transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+    assert recorded.one().status is SpanStatusCode.UNSET
+
+
+def test_an_async_body_that_is_given_up(recorded: Recorded, site: Site) -> None:
+    """Whoever stops reading before the end has not failed."""
+
+    async def main() -> None:
+        async with create_async_api_client(service=recorded.service) as client:
+            async with client.stream("GET", f"{site.url}/stream") as response:
+                parts = response.stream.__aiter__()
+                assert await anext(parts) == b"first"
+                await parts.aclose()
+            site.gate.set()
+
+    asyncio.run(main())
+    assert recorded.one().status is SpanStatusCode.UNSET

@@ -146,3 +146,14 @@ def test_a_forked_child_polls_for_itself() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert len(server.requests) == 2
         sampler.close()
+
+
+def test_a_closed_one_stays_closed_in_a_forked_child() -> None:
+    """A child of a process that has stopped sampling does not begin to poll."""
+    with Server(lambda *_: (200, _ALL)) as server:
+        sampler = Remote("shop", endpoint=server.url, interval=0.01, initial=ConsistentProbability(1.0))
+        sampler.close()
+        sampler.after_fork()
+        assert keeps(ask(sampler))
+        assert not sampler.wait_for_poll(1, 0.2)
+        assert not server.requests

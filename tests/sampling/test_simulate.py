@@ -214,3 +214,15 @@ def test_an_empty_recording_is_no_mistake(tmp_path: Path) -> None:
     path.write_text("")
     assert report(path, "--policy", "ratio:0.1")["spans"] == 0
     assert simulate(path, "--policy", "tail").exit_code == 0
+
+
+def test_arrays_are_read(tmp_path: Path) -> None:
+    """An attribute that is an array is one in a recording, too."""
+    span = _span(1, 1)
+    span["attributes"] = [
+        {"key": "tags", "value": {"arrayValue": {"values": [{"stringValue": "a"}, {"intValue": "7"}]}}}
+    ]
+    path = tmp_path / "arrays.jsonl"
+    path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}))
+    (read,) = read_recording(path)
+    assert read._attributes == {"tags": ["a", 7]}

@@ -448,3 +448,13 @@ def test_as_a_sampler_tail_is_its_head() -> None:
     assert isinstance(sink, TailProcessor)
     sink.shutdown(1)
     assert collector.shut_down
+
+
+def test_latency_of_a_trace_whose_root_still_runs(make: Make) -> None:
+    """What must be decided early is decided by what is known: from the first start to the last end."""
+    spans = make(Latency(0.5))
+    root = spans.start("root", start_time=10**9)
+    spans.start("child", parent=root, start_time=10**9).end(2 * 10**9)
+    spans.sink.flush(10)
+    assert [span.name for span in collected(spans)] == ["child"]
+    root.end()

@@ -129,3 +129,8 @@ def test_what_one_service_keeps_contains_what_a_stingier_one_keeps() -> None:
     for trace_id in range(1, 1 << 64, (1 << 64) // 997):
         decisions = [keeps(ask(sampler, trace_id)) for sampler in samplers]
         assert decisions == sorted(decisions)
+
+
+def test_what_does_not_fit_gives_way() -> None:
+    """The entry `ot` has at most 256 characters: fields of others go, `th` stays."""
+    assert with_threshold("ot=rv:00000000000001;x:" + "y" * 235, 0) == "ot=th:0;rv:00000000000001"

@@ -24,12 +24,15 @@ __all__ = ["GrpcCollector", "serving"]
 
 
 class GrpcCollector(TraceServiceServicer):
-    """An OTLP/gRPC collector; `failures` are given one a request, before it takes any; `hanging`, it answers none."""
+    """An OTLP/gRPC collector; `failures` are given one a request, before it takes any; `hanging`, it answers none.
+
+    A failure has the seconds of a RetryInfo, or the bytes that stand in its place, or None.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.metadata: list[dict[str, Any]] = []
-        self.failures: list[tuple[grpc.StatusCode, float | None]] = []
+        self.failures: list[tuple[grpc.StatusCode, float | bytes | None]] = []
         self.answer = ExportTraceServiceResponse()
         self.hanging = False
         self.port = 0
@@ -61,7 +64,9 @@ class GrpcCollector(TraceServiceServicer):
             self._over.wait(60)
         if self.failures:
             code, delay = self.failures.pop(0)
-            if delay is not None:
+            if isinstance(delay, bytes):
+                context.set_trailing_metadata((("grpc-status-details-bin", delay),))
+            elif delay is not None:
                 info = RetryInfo(retry_delay=Duration(nanos=int(delay * 1e9)))
                 packed = AnyMessage()
                 packed.Pack(info)

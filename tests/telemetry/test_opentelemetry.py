@@ -217,3 +217,25 @@ tracing.span("last words").end()
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     assert "last words" in done.stdout
+
+
+def test_instruments_that_fail(meters: Meters, caplog: pytest.LogCaptureFixture) -> None:
+    """What an application's instruments raise is logged, and the thread goes on."""
+    telemetry = OpenTelemetryTelemetry(meters.provider)
+
+    def fail(_: Measurement) -> None:
+        raise ValueError("no room")
+
+    telemetry._instruments.record = fail
+    telemetry.record(measurement())
+    telemetry.flush()
+    telemetry.close()
+    assert "measurements could not be recorded" in caplog.text
+
+
+def test_a_flush_has_its_time(meters: Meters) -> None:
+    """While another thread records, a flush waits no longer than it may."""
+    telemetry = OpenTelemetryTelemetry(meters.provider)
+    with telemetry._draining:
+        assert not telemetry.flush(0.01)
+    telemetry.close()

@@ -33,7 +33,7 @@ class AgentExporter(SpanExporter):
                 transport.write(packet)
         except OSError as error:
             if error.errno == errno.EMSGSIZE:  # systems have limits of their own, macOS 9,216 bytes
-                raise TooLarge(str(error)) from error
+                raise TooLarge(str(error)) from error  # pragma: no cover - other systems
             raise Retryable(f"{self._address[0]}:{self._address[1]}: {error}") from error
         return 0
 

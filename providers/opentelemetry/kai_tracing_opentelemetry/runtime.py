@@ -46,7 +46,7 @@ def _access() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable
     if type(runtime) is ContextVarsRuntimeContext:
         variable = runtime._current_context
         return variable.get, variable.set, variable.reset
-    return runtime.get_current, runtime.attach, runtime.detach
+    return runtime.get_current, runtime.attach, runtime.detach  # pragma: no cover - what OTEL_PYTHON_CONTEXT names
 
 
 get_context, set_context, reset_context = _access()

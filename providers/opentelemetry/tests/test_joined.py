@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import pytest
 from kai_tracing_opentelemetry.joined import JoinedProvider, JoinedSpan
@@ -149,3 +150,33 @@ with tracing.span("work") as span:
         check=False,
     )
     assert (done.stdout.split(), done.stderr) == (["JoinedProvider", "True", "True"], "")
+
+
+def test_out_of_order(tracing: TracingService) -> None:
+    """A span that is left while another one is current takes nothing from that one."""
+
+    def interleaved() -> None:
+        outer, inner = tracing.span("outer"), tracing.span("inner")
+        outer.__enter__()
+        inner.__enter__()
+        outer.__exit__(None, None, None)
+        assert tracing.get_current_span() == inner
+        inner.__exit__(None, None, None)
+
+    copy_context().run(interleaved)
+
+
+def test_a_remote_context_that_is_current(tracing: TracingService, kept: InMemorySpanExporter) -> None:
+    """A context without a span can be current, with its baggage, and is the parent of what starts in it."""
+    remote = TraceContext(3, 4, 1, is_remote=True, baggage={"tenant": "t1"})
+    with tracing.use_context(remote):
+        current = tracing.get_current_span()
+        assert current is not None
+        assert (current.trace_id, current.is_recording()) == (remote.trace_id, False)
+        tracing.span("work").end()
+    span = tracing.span("later", parent=remote)
+    with span:
+        assert dict(tracing.get_baggage()) == {"tenant": "t1"}
+        tracing.set_baggage("cart", "3")
+    assert not tracing.get_baggage()
+    assert {span.context.trace_id for span in kept.get_finished_spans()} == {3}

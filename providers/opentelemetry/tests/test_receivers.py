@@ -186,11 +186,13 @@ def test_partial_success_over_grpc(grpc_collector: GrpcCollector) -> None:
         ((grpc.StatusCode.DEADLINE_EXCEEDED, None), True),
         ((grpc.StatusCode.RESOURCE_EXHAUSTED, 0.01), True),
         ((grpc.StatusCode.RESOURCE_EXHAUSTED, None), False),
+        ((grpc.StatusCode.RESOURCE_EXHAUSTED, b"\xff no status"), False),
+        ((grpc.StatusCode.RESOURCE_EXHAUSTED, b""), False),
         ((grpc.StatusCode.INVALID_ARGUMENT, None), False),
     ],
 )
 def test_failures_over_grpc(
-    grpc_collector: GrpcCollector, failure: tuple[grpc.StatusCode, float | None], delivered: bool
+    grpc_collector: GrpcCollector, failure: tuple[grpc.StatusCode, float | bytes | None], delivered: bool
 ) -> None:
     """The codes that may be retried are, RESOURCE_EXHAUSTED only with RetryInfo; the others are counted as lost."""
     grpc_collector.failures = [failure]

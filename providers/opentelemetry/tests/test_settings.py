@@ -86,6 +86,12 @@ def test_a_header_without_a_value_is_a_mistake(section: Any) -> None:
         section(TRACING_OPENTELEMETRY__HEADERS="Authorization: Bearer secret")
 
 
+def test_an_endpoint_that_is_no_address_of_http(section: Any) -> None:
+    """The error names the variable and what is wrong."""
+    with pytest.raises(ConfigurationError, match=r"TRACING_OPENTELEMETRY__ENDPOINT.*neither http nor https"):
+        section(TRACING_OPENTELEMETRY__ENDPOINT="ftp://collector:4318")
+
+
 def test_secrets_are_not_shown() -> None:
     """Headers, which carry keys, are left out of the repr."""
     assert "secret" not in repr(OpenTelemetrySettings(headers={"x-key": "secret"}))
