@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from kai_tracing_core.http.routes import asgi_route
 from kai_tracing_core.http.semconv import method_attributes, server_of, size
-from kai_tracing_core.http.server import SPAN, Served, ServerTracer
+from kai_tracing_core.http.server import SPAN, Middleware, Served
 from kai_tracing_core.propagation.base import Carrier
-from kai_tracing_core.service import TracingService, tracing
 
 __all__ = ["TracingMiddleware"]
 
@@ -22,7 +21,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 _DISCONNECTS = frozenset(("ClientDisconnect", "WebSocketDisconnect"))  # Starlette's
 
 
-class TracingMiddleware:
+class TracingMiddleware(Middleware[App]):
     """Traces an ASGI application (Starlette, FastAPI, Django, Quart, any).
 
         app = TracingMiddleware(app)                      # or app.add_middleware(TracingMiddleware)
@@ -31,31 +30,6 @@ class TracingMiddleware:
     known), and ends with the last byte of the response; what a background task does afterwards is still its child.
     Only 5xx and exceptions are errors. A WebSocket is one span from its handshake to its end.
     """
-
-    def __init__(
-        self,
-        app: App,
-        *,
-        service: TracingService = tracing,
-        excluded: Iterable[str] = (),
-        capture_request_headers: Sequence[str] = (),
-        capture_response_headers: Sequence[str] = (),
-        traceresponse: bool = False,
-    ) -> None:
-        """`excluded` are glob patterns of paths that are not traced, such as `/health*`.
-
-        Captured headers become attributes `http.request.header.<name>` and `http.response.header.<name>`.
-        `traceresponse` sends the span's identity back to the caller in a header of that name (W3C Trace Context,
-        level 2 draft, "Trace Context HTTP Response Headers").
-        """
-        self.app = app
-        self._tracer = ServerTracer(
-            service,
-            excluded=excluded,
-            capture_request_headers=capture_request_headers,
-            capture_response_headers=capture_response_headers,
-            traceresponse=traceresponse,
-        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""

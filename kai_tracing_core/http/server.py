@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from kai_tracing_core.failures import describe, is_failure, qualified_name
 from kai_tracing_core.http.semconv import HeaderCapture, path_filter, size
 from kai_tracing_core.propagation.base import Carrier
-from kai_tracing_core.service import TracingService
+from kai_tracing_core.service import TracingService, tracing
 from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
 
-__all__ = ["SPAN", "Served", "ServerTracer"]
+__all__ = ["SPAN", "Middleware", "Served", "ServerTracer"]
 
 logger = logging.getLogger(__name__)
+
+AppT = TypeVar("AppT")
 
 SPAN = "kai_tracing.span"
 """Where the ASGI scope and the WSGI environment hold the span, so that no second middleware makes another one."""
 
 
+@dataclass(frozen=True, slots=True)
 class ServerTracer:
     """Starts the spans of one middleware: its service, the paths it leaves alone, the headers that it captures."""
 
-    def __init__(
-        self,
-        service: TracingService,
-        *,
-        excluded: Iterable[str],
-        capture_request_headers: Sequence[str],
-        capture_response_headers: Sequence[str],
-        traceresponse: bool,
-    ) -> None:
-        self.service = service
-        self.excludes = path_filter(excluded)
-        self.request_headers = HeaderCapture("request", capture_request_headers)
-        self.response_headers = HeaderCapture("response", capture_response_headers)
-        self.traceresponse = traceresponse
+    service: TracingService
+    excludes: Callable[[str], bool]
+    request_headers: HeaderCapture
+    response_headers: HeaderCapture
+    traceresponse: bool
 
     def start(self, name: str, attributes: dict[str, Any], headers: Carrier) -> Span:
         """Start the span of a request, whose name is the method until the route is known; not yet current."""
@@ -47,6 +42,35 @@ class ServerTracer:
             attributes=attributes,
             parent=service.extract_context(headers),
             record_exception=False,
+        )
+
+
+class Middleware(Generic[AppT]):
+    """What wraps an application, and the options that ASGI's and WSGI's have in common."""
+
+    def __init__(
+        self,
+        app: AppT,
+        *,
+        service: TracingService = tracing,
+        excluded: Iterable[str] = (),
+        capture_request_headers: Sequence[str] = (),
+        capture_response_headers: Sequence[str] = (),
+        traceresponse: bool = False,
+    ) -> None:
+        """`excluded` are glob patterns of paths that are not traced, such as `/health*`.
+
+        Captured headers become attributes `http.request.header.<name>` and `http.response.header.<name>`.
+        `traceresponse` sends the span's identity back to the caller in a header of that name (W3C Trace Context,
+        level 2 draft, "Trace Context HTTP Response Headers").
+        """
+        self.app = app
+        self._tracer = ServerTracer(
+            service,
+            path_filter(excluded),
+            HeaderCapture("request", capture_request_headers),
+            HeaderCapture("response", capture_response_headers),
+            traceresponse,
         )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from kai_tracing_core.http.routes import decoded, wsgi_route
 from kai_tracing_core.http.semconv import method_attributes, server_of, size
-from kai_tracing_core.http.server import SPAN, Served, ServerTracer
-from kai_tracing_core.service import TracingService, tracing
+from kai_tracing_core.http.server import SPAN, Middleware, Served
 
 __all__ = ["TracingWsgiMiddleware"]
 
@@ -17,7 +16,7 @@ StartResponse: TypeAlias = Callable[..., Callable[[bytes], Any]]
 App: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-class TracingWsgiMiddleware:
+class TracingWsgiMiddleware(Middleware[App]):
     """Traces a WSGI application (Flask, Django, any).
 
         app.wsgi_app = TracingWsgiMiddleware(app.wsgi_app)
@@ -25,26 +24,6 @@ class TracingWsgiMiddleware:
     The span continues the caller's trace, is named `{method} {route}` (the method alone where the route is not
     known), and ends when the server closes the response. Only 5xx and exceptions are errors.
     """
-
-    def __init__(
-        self,
-        app: App,
-        *,
-        service: TracingService = tracing,
-        excluded: Iterable[str] = (),
-        capture_request_headers: Sequence[str] = (),
-        capture_response_headers: Sequence[str] = (),
-        traceresponse: bool = False,
-    ) -> None:
-        """As for `TracingMiddleware`."""
-        self.app = app
-        self._tracer = ServerTracer(
-            service,
-            excluded=excluded,
-            capture_request_headers=capture_request_headers,
-            capture_response_headers=capture_response_headers,
-            traceresponse=traceresponse,
-        )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
