@@ -297,6 +297,35 @@ class TestDoctor:
         assert "✗ provider: failing cannot be started: RuntimeError: no licence" in done.stdout
         assert "! delivery: the provider does not count" in kai_tracing("doctor", TRACING_TYPE="silent").stdout
 
+    def test_child_that_loses_its_span(self, kai_tracing: Runner, tmp_path: Path) -> None:
+        """A provider that cannot deliver after a fork is a warning with what it said."""
+        module = """
+        from kai_tracing_core import RecordingProvider
+        from kai_tracing_core.processing.processor import Rejected, SpanExporter
+
+        class Exporter(SpanExporter):
+            forked = False
+
+            def after_fork(self):
+                self.forked = True
+
+            def export(self, spans, timeout):
+                if self.forked:
+                    raise Rejected("the licence is for one process", reason="licence")
+                return 0
+
+        class Provider(RecordingProvider):
+            name = "alone"
+
+            def create_exporter(self):
+                return Exporter()
+        """
+        points = {"kai_tracing.providers": {"alone": "made_up_alone:Provider"}}
+        add_distribution(tmp_path / "site", "made-up", points, modules={"made_up_alone": module})
+        done = kai_tracing("doctor", TRACING_TYPE="alone")
+        assert "! fork: a forked child's test span did not arrive" in done.stdout
+        assert "the licence is for one process" in done.stdout
+
     def test_hanging_child(self, kai_tracing: Runner, tmp_path: Path) -> None:
         """A provider that hangs in a forked child is found out, and the child ended."""
         module = """

@@ -13,6 +13,8 @@ from kai_tracing_core import Span, SpanOptions, TraceContext, TracingService
 from kai_tracing_core.context import EMPTY_BAGGAGE, RuntimeContext, carried_baggage, wrap
 from kai_tracing_core.executor import TracedThreadPoolExecutor
 from kai_tracing_core.non_recording import NonRecordingSpan
+from kai_tracing_core.processing.pipeline import PipelineConfig
+from kai_tracing_core.sampling.always import AlwaysOff
 
 REMOTE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, is_remote=True, baggage={"k": "v"})
 
@@ -241,3 +243,31 @@ def test_the_runtime_puts_back_what_was_current() -> None:
     runtime.detach(outer)
     assert runtime.get() is None
     assert runtime.get_baggage() == {}
+
+
+def test_an_unsampled_span_that_others_made_current() -> None:
+    """It ends while `use_context` has it current, or in another context than it was entered in: nothing breaks."""
+    service = TracingService(InMemoryProvider(config=PipelineConfig(sampler=AlwaysOff())))
+    span = service.span("not sampled")
+    with service.use_context(span):
+        span.__exit__(None, None, None)
+        assert service.get_current_span() is not span
+    entered = service.span("entered")
+    entered.__enter__()
+    contextvars.copy_context().run(entered.__exit__, None, None, None)
+    with service.span("later") as later:
+        assert later.parent_id is None
+    service.shutdown()
+
+
+def test_what_was_current_before_has_ended_meanwhile(provider: InMemoryProvider) -> None:
+    """A span that ends puts back what is still running, not one that another task has ended since."""
+
+    def nested() -> None:
+        outer = provider.start_span("outer")
+        inner = provider.start_span("inner")
+        contextvars.copy_context().run(outer.end)
+        inner.end()
+        assert provider.get_current_span() is None
+
+    contextvars.copy_context().run(nested)

@@ -361,3 +361,20 @@ def test_random_ids_differ_after_reseeding() -> None:
     assert (ids.trace_id(), ids.span_id()) != before
     assert max(ids.trace_id() for _ in range(100)) >> 120
     assert max(ids.span_id() for _ in range(100)) < 1 << 64
+
+
+def test_attributes_while_it_ends() -> None:
+    """What a processor sets while the span ends counts against the same limit, and a key must be hashable."""
+
+    class Late(SpanProcessor):
+        def on_ending(self, span: Span) -> None:
+            for key in ("b", "c"):
+                span.set_attribute(key, 1)
+            span.set_attribute([], 1)  # type: ignore[arg-type]  # that it is none is the test
+
+    provider = InMemoryProvider(config=PipelineConfig(limits=SpanLimits(attributes=2), processors=[Late()]))
+    span = provider.span("work", attributes={"a": 1})
+    span.end()
+    assert dict(span.attributes) == {"a": 1, "b": 1}
+    assert span.dropped_attributes == 2
+    provider.shutdown()

@@ -463,3 +463,34 @@ class TestDiscovery:
         add_distribution(tmp_path / "other", "made-up-later", {"kai_tracing.providers": {"later": "x"}})
         os.utime(tmp_path / "other", (1, 1))
         assert "later" in plugins.names("providers")
+
+
+class TestNothingInstalled:
+    """Where only the core is installed."""
+
+    @pytest.fixture(autouse=True)
+    def _core_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = plugins.installed
+        monkeypatch.setattr(plugins, "installed", lambda kind: [] if kind == "providers" else found(kind))
+
+    def test_noop_is_there(self) -> None:
+        """The core brings the provider that does nothing."""
+        assert plugins.names("providers") == ["noop"]
+
+    @pytest.mark.parametrize("name", ["zipkin", "zipkn"])
+    def test_what_to_install(self, name: str) -> None:
+        """The name of a provider of this project, or one like it, is answered with the command."""
+        with pytest.raises(ConfigurationError, match=r'pip install "kai-tracing-core\[zipkin\]"'):
+            initialize_tracing(type=name, service=TracingService(auto=False))
+
+
+def test_a_sampler_that_cannot_be_made() -> None:
+    """Whatever it raises is an error that names the settings and the plugin."""
+
+    class Failing(AlwaysOn):
+        def __init__(self, argument: str) -> None:
+            raise LookupError(f"no quota for {argument}")
+
+    register_plugin(Failing, name="failing", kind="samplers")
+    with pytest.raises(ConfigurationError, match=r"TRACING_SAMPLER_ARG = 'shop'.*'failing'.*no quota for shop"):
+        initialize_tracing(type="inmemory", sampler="failing", sampler_arg="shop", service=TracingService(auto=False))

@@ -36,6 +36,7 @@ def _upper(value: str) -> str:
     ("value", "annotation", "expected"),
     [
         ("x", Any, "x"),
+        (5, Annotated[int | str, "a note"] | None, 5),
         ("TRUE", bool, True),
         ("off", bool, False),
         (1, bool, True),

@@ -264,3 +264,16 @@ class TestOtel:
         """They may stand in .env, too."""
         Path(".env").write_text("OTEL_SERVICE_NAME=dotenv")
         assert TracingSettings().sources()["service_name"].source == f"OTEL_SERVICE_NAME in {Path.cwd() / '.env'}"
+
+
+def test_a_section_that_takes_opentelemetrys_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a `from_otel` of its own a section has the variable's text converted by the field's type."""
+
+    class Plain(ProviderSettings):
+        section: ClassVar[str] = "plain"
+        otel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"size": ("OTEL_PLAIN_SIZE",)}
+
+        size: int = 1
+
+    monkeypatch.setenv("OTEL_PLAIN_SIZE", "7")
+    assert TracingSettings().section(Plain).size == 7
