@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kai_tracing_backend.keeping import Cut, KeepRule
 from kai_tracing_backend.storage.contract import SpanStore, StoreError
-from kai_tracing_backend.storage.duckdb import compacting
+from kai_tracing_backend.storage.duckdb import compacting, retention
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 from kai_tracing_backend.testing.retention_contract import MIDNIGHT, REST, TODAY, RetentionContract, after, rule
 from kai_tracing_backend.testing.store_contract import DAY, NOON, batch, span
@@ -70,6 +70,19 @@ def test_dropping_part_of_a_day_frees_its_disk(store: DuckDBStore, tmp_path: Pat
     assert [n for n in range(1, 200) if store.trace(f"{n:x}")] == list(range(10, 200, 10))
     assert store.retention.compact(TODAY, 0.2) is None
     assert list(tmp_path.glob("*compacting*")) == []
+
+
+def test_a_trace_in_several_steps_is_judged_as_a_whole(store: DuckDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its spans are far from one another in the file, and only the last has an error: all of them stay."""
+    monkeypatch.setattr(retention, "_JUDGED", 1)
+    for number in (1, 2, 3):
+        store.write(batch(span(1, number, status=2 if number == 3 else 0), span(9, number)))
+        store.settle()
+    lots = store.retention.survey(RULES)
+    assert [(lot.rule, lot.traces, lot.spans) for lot in lots] == [(0, 1, 3), (1, 1, 3)]
+    dropped = store.retention.discard(TODAY, RULES, after(7))
+    assert (dropped.traces, dropped.spans) == (1, 3)
+    assert (len(store.trace("1")), store.trace("9")) == (3, [])
 
 
 def test_spans_that_come_while_a_day_is_copied_are_not_lost(
@@ -149,7 +162,7 @@ def test_readers_and_writers_go_on_while_a_day_is_made_smaller(store: DuckDBStor
 _SWEEPS = """
 import pathlib, sys
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
-from kai_tracing_backend.storage.duckdb import compacting
+from kai_tracing_backend.storage.duckdb import compacting, retention
 from kai_tracing_backend.testing.retention_contract import *
 from kai_tracing_backend.testing.retention_contract import REST, TODAY, after
 from kai_tracing_backend.testing.store_contract import batch, span

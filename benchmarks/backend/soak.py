@@ -2,18 +2,21 @@
 
 First it is measured what this machine takes. Then a fresh `kai-tracing serve` gets half of it from several senders,
 while others ask for traces, searches, rates and the service map. Twelve days pass in the spans' times, up to today. Its
-retention drops by rules and keeps the store below a size, sweep after sweep.
+retention drops by rules and keeps the store below a size, sweep after sweep: a fifth of what it would be, and what came
+since the last sweeps.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import threading
 import time
 import urllib.parse
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -26,12 +29,14 @@ _SENDERS = 4
 _GROWTH = 0.25
 _POLICY = """
 rules:
-  - {name: errors, match: {error: true}, keep: 30d}
-  - {name: slowest, match: {slowest: 1%}, keep: 14d, archive: true}
-  - {name: rest, keep: 4d}
+  - {{name: errors, match: {{error: true}}, keep: 30d}}
+  - {{name: slowest, match: {{slowest: 1%}}, keep: 14d, archive: true}}
+  - {{name: rest, keep: 8d}}
 rollups: 13mo
-max_size: 300MB
+max_size: {cap}MB
 """
+_SPAN = 85  # bytes on the disk
+_RECENT = 700  # bytes that one takes until it is settled, which what came since the last sweeps is not
 _SEARCHES = (
     '{ resource.service.name = "cart" && duration > 100ms }',
     "{ status = error } | count() > 1",
@@ -57,6 +62,9 @@ class Soak:
     processor: float = 0.0
     alone: float = 0.0
     memory: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    sweeps: set[float] = field(default_factory=set)
+    cap: int = 0
 
     def run(self, folder: Path) -> None:
         """Soak a backend in this folder."""
@@ -66,8 +74,11 @@ class Soak:
         soaked = folder / "soaked"
         soaked.mkdir(parents=True)
         policy = soaked / "retention.yaml"
-        policy.write_text(_POLICY)
-        server = Server(soaked, retention_file=policy, retention_interval=max(1.0, self.seconds / 40))
+        cap = max(16, int(self.rate * self.seconds * _SPAN / 5) >> 20)
+        policy.write_text(_POLICY.format(cap=cap))
+        interval = min(5.0, max(1.0, self.seconds / 40))
+        self.cap = cap << 20
+        server = Server(soaked, retention_file=policy, retention_interval=interval)
         try:
             self._use(server, requests)
             self._check(server)
@@ -83,6 +94,12 @@ class Soak:
         """
         third = len(self.memory) // 3
         return median(self.memory[2 * third :]) / median(self.memory[third : 2 * third]) - 1
+
+    def over(self) -> int:
+        """By how many bytes the store was larger than its cap and what came in the longest time of two sweeps."""
+        assert self.rate is not None
+        longest = max((later - former for former, later in pairwise(sorted(self.sweeps))), default=self.seconds)
+        return max(0, max(self.sizes) - self.cap - int(2 * longest * self.rate * _RECENT))
 
     def _measured(self, folder: Path, requests: Requests) -> float:
         folder.mkdir()
@@ -115,6 +132,9 @@ class Soak:
     def _watch(self, server: Server, done: threading.Event) -> None:
         while not done.wait(min(1.0, self.seconds / 30)):
             self.memory.append(server.resident())
+            self.sizes.append(_on_disk(server.data))
+            if (sweep := server.ask("/api/v1/retention/status")["sweep"]) and sweep["ended"]:
+                self.sweeps.add(int(sweep["ended"]) / SECOND)
 
     def _ask(self, server: Server, traffic: Traffic, done: threading.Event) -> None:
         window = f"start={time.time_ns() - (_DAYS + 1) * 86_400 * SECOND}&end={time.time_ns() + 60 * SECOND}"
@@ -134,6 +154,7 @@ class Soak:
             self.errors.append(f"asking, turn {turn}: {error!r}")
 
     def _check(self, server: Server) -> None:
+        self._check_size(server)
         window = f"start={time.time_ns() - (_DAYS + 2) * 86_400 * SECOND}&end={time.time_ns() + 3_600 * SECOND}"
         counted, cursor = 0, ""
         while True:
@@ -147,6 +168,31 @@ class Soak:
         for line in server.ask("/metrics").splitlines():
             if line.startswith("kai_tracing_backend_swept_spans_total{"):
                 self.swept = int(float(line.split()[-1]))
+
+    def _check_size(self, server: Server) -> None:
+        """After a sweep that began when nothing came any more the store is below its cap."""
+        ended = time.time_ns()
+        until = time.monotonic() + 120
+        while True:
+            status = server.ask("/api/v1/retention/status")
+            if (sweep := status["sweep"]) and sweep["ended"] and int(sweep["started"]) > ended:
+                break
+            if time.monotonic() > until:
+                self.errors.append("no sweep in two minutes")
+                return
+            time.sleep(0.1)
+        logs = sum(path.stat().st_size for path in server.data.glob("*.wal"))
+        if int(status["bytes"]) - logs > self.cap:
+            self.errors.append(f"{status['bytes']} bytes, {logs} of them logs, after a sweep to {self.cap}")
+
+
+def _on_disk(folder: Path) -> int:
+    """Bytes of a store, without the copy that may become a day's file."""
+    size = 0
+    for path in folder.glob("*.duckdb*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size if ".compacting" not in path.name else 0
+    return size
 
 
 def main() -> None:
@@ -162,7 +208,9 @@ def main() -> None:
     print(
         f"{soak.written:,} spans written, {soak.reached:,.0f} a second of {soak.rate:,.0f} asked, "
         f"{soak.processor:.0f} s of processor time, {soak.alone:,.0f} spans a second of it without queries, "
-        f"{soak.swept:,} swept, {soak.asked:,} questions, slowest request {soak.slowest:.2f} s, "
+        f"{soak.swept:,} swept in {len(soak.sweeps)} sweeps, {soak.asked:,} questions, "
+        f"slowest request {soak.slowest:.2f} s, "
+        f"store {soak.sizes[-1] >> 20} MiB, at most {max(soak.sizes) >> 20} (cap {soak.cap >> 20}), "
         f"memory {soak.memory[-1] >> 20} MiB, at most {max(soak.memory) >> 20} ({soak.growth():+.0%}), "
         f"{len(soak.errors)} errors"
     )
@@ -170,6 +218,8 @@ def main() -> None:
         sys.exit("\n".join(soak.errors[:10]))
     if arguments.seconds >= 60 and soak.growth() > _GROWTH:
         sys.exit("memory grew")
+    if arguments.seconds >= 60 and soak.over():
+        sys.exit(f"the store grew by {soak.over() >> 20} MiB over its cap and what came in the time of two sweeps")
 
 
 if __name__ == "__main__":

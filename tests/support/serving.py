@@ -36,6 +36,7 @@ class Serving:
         self.log = folder / "log"
         ports = dict.fromkeys(BackendSettings.ports(), 0) | {f"{name}_port": at for name, at in self.ports.items()}
         given = {"data": folder / "data", **ports, **settings}
+        self.data = Path(str(given["data"]))
         self._environment = {**os.environ, **{variable(name): str(value) for name, value in given.items()}}
         self._command = inside([str(Path(sys.executable).with_name("kai-tracing")), "serve"])
         self._folder = folder

@@ -12,6 +12,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from kai_tracing_backend.storage.duckdb.files import DayFile, Files
 from kai_tracing_backend.storage.duckdb.segments import RUN
 from kai_tracing_backend.storage.duckdb.statements import statement
 
-__all__ = ["Compactor", "file_bytes", "log_bytes"]
+__all__ = ["Compactor", "file_bytes", "leaving_time", "log_bytes"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +99,11 @@ class Compactor:
     ) -> bool:
         ((last,),) = cursor.execute(_of(file, table, "last_row")).fetchall()
         for first in range(0, last + 1, _ROWS):
-            began = time.monotonic()
             step: dict[str, Any] = {"first": first, "last": first + _ROWS - 1}
-            cursor.execute(_of(file, table, "copy_rows"), step)
+            with leaving_time():
+                cursor.execute(_of(file, table, "copy_rows"), step)
             if self.state(file) != before:
                 return False
-            time.sleep(min(0.5, time.monotonic() - began))  # half of the time is the others'
         return True
 
     def _swap(self, file: DayFile, copy: Path, before: tuple[int, ...]) -> bool:
@@ -124,6 +125,14 @@ class Compactor:
 def _of(file: DayFile, table: str, name: str) -> str:
     """A statement about a table of the file; both names are the store's own."""
     return statement(name, file=f'"{file.name}"', table=f'"{table}"')
+
+
+@contextmanager
+def leaving_time() -> Iterator[None]:
+    """Half of the time is the others': after the block a pause as long as it took, half a second at most."""
+    began = time.monotonic()
+    yield
+    time.sleep(min(0.5, time.monotonic() - began))
 
 
 def file_bytes(file: DayFile) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -22,11 +21,12 @@ from kai_tracing_backend.keeping import NEVER, SLICE, Cut, Discarded, KeepRule, 
 from kai_tracing_backend.model import Rate
 from kai_tracing_backend.sketch import GAMMA
 from kai_tracing_backend.storage.contract import StoreError
-from kai_tracing_backend.storage.duckdb.compacting import Compactor, file_bytes
+from kai_tracing_backend.storage.duckdb.compacting import Compactor, file_bytes, leaving_time
 from kai_tracing_backend.storage.duckdb.conditions import Conditions
 from kai_tracing_backend.storage.duckdb.files import HISTORY, DayFile, transaction
 from kai_tracing_backend.storage.duckdb.marks import Marks
 from kai_tracing_backend.storage.duckdb.reading import DAY, EPOCH, Reading, first_moment
+from kai_tracing_backend.storage.duckdb.segments import SEGMENTS
 from kai_tracing_backend.storage.duckdb.statements import statement
 from kai_tracing_backend.values import Value, load_attributes
 
@@ -34,6 +34,7 @@ __all__ = ["DuckDBRetention"]
 
 _MINUTE = 60_000_000_000
 _STEP = 50_000  # traces of one transaction
+_JUDGED = 2 * SEGMENTS  # segments that are looked at together
 _ARCHIVED_ROWS = 20_000  # of one batch for the archive
 
 KeepCopy = Callable[[date, pa.RecordBatchReader], None]
@@ -142,17 +143,15 @@ class DuckDBRetention:
             ((count, last, *window),) = cursor.execute(statement("keep_stepped")).fetchall()
             if not count:
                 return deleted
-            began = time.monotonic()
             cursor.execute(f'USE "{file.name}"')
             # Where in another file the spans of a trace are is not known.
             first, until = (0, NEVER) if shared else window
-            with file.changing, transaction(cursor):
+            with leaving_time(), file.changing, transaction(cursor):
                 found = cursor.execute(statement("keep_delete_spans"), {"first": first, "last": until}).fetchall()
                 deleted += found[0][0]
                 for table in tables:
                     found = cursor.execute(statement("keep_delete", table=f'"{table}"')).fetchall()
                     deleted += found[0][0] if table == "spans_recent" else 0
-            time.sleep(min(0.5, time.monotonic() - began))  # half of the time is the others'
 
     def _archive(self, cursor: duckdb.DuckDBPyConnection, file: DayFile, rules: list[int], keep_copy: KeepCopy) -> None:
         for one in (file, *self._others(file)):
@@ -210,11 +209,16 @@ class DuckDBRetention:
     def _judge(
         self, cursor: duckdb.DuckDBPyConnection, file: DayFile, rules: Sequence[KeepRule], *, shared: bool
     ) -> None:
-        """Add to `facts` which rules the spans of a file pass, trace by trace."""
+        """Add to `facts` which rules the spans of a file pass, in steps: commits do not wait for all of them."""
         conditions = Conditions(rules, _resources(cursor))
         only = statement("keep_only_shared") if shared else ""
         text = statement("keep_facts", bits=conditions.bits, shared=only)
-        cursor.execute(text, {**conditions.parameters, "end": _end(file)})
+        with transaction(cursor):  # so that no span moves meanwhile
+            ((last,),) = cursor.execute("SELECT coalesce(max(segment), -1) FROM spans").fetchall()
+            for first in range(0, last + 1, _JUDGED):
+                window = {"first": first, "last": first + _JUDGED - 1}
+                with leaving_time():
+                    cursor.execute(text, {**conditions.parameters, **window, "end": _end(file)})
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ WITH whole AS (
         sum(spans) FILTER (file_end = $end)::BIGINT AS spans,
         min(first_start) FILTER (file_end = $end) AS first_here,
         max(last_start) FILTER (file_end = $end) AS last_here,
-        count(*) > 1 AS shared,
+        min(file_end) < max(file_end) AS shared,
         bool_or(list_contains($held, file_end)) AS held
     FROM facts
     GROUP BY trace_high, trace_low
