@@ -111,7 +111,7 @@ def test_errors_say_what_to_do(status: int, body: bytes, expected: str) -> None:
 def test_another_protocol_is_said() -> None:
     """HTTP asked of HTTPS or the other way round, and what is no address at all."""
     with answering(200, b"{}") as url:
-        assert "cannot be trusted" in said(url.replace("http", "https"))
+        assert "cannot be trusted: it does not speak TLS. Is it http://" in said(url.replace("http", "https"))
     for wrong in ("127.0.0.1:16686", "ftp://x", "http://"):
         with pytest.raises(click.ClickException, match="TRACING_BACKEND_URL"):
             ApiClient(wrong)

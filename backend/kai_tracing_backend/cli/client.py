@@ -189,6 +189,10 @@ class ApiClient:
                 f"{self.url} did not answer within {self._timeout:g} s; --timeout gives it longer."
             ) from error
         except httpx.ConnectError as error:
+            if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
+                raise click.ClickException(
+                    f"{self.url} cannot be trusted: it does not speak TLS. Is it http:// instead of https://?"
+                ) from error
             if "CERTIFICATE" in str(error) or "SSL" in str(error):
                 raise click.ClickException(
                     f"{self.url} cannot be trusted: {error}. --ca (TRACING_BACKEND_CA) names the certificates to trust."
