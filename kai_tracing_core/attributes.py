@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 __all__ = ["Attributes", "AttributeValue", "SpanLimits", "clean_attributes", "clean_value"]
 
@@ -17,8 +16,7 @@ _INT64_MAX = 2**63
 _PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = ((str, str.__str__), (int, int), (float, float))
 
 
-@dataclass(frozen=True, slots=True)
-class SpanLimits:
+class SpanLimits(NamedTuple):
     """How much one span may hold (OpenTelemetry specification, SDK, "Span limits").
 
     What goes over is dropped and counted on the span (`Span.dropped_attributes` and so on), which the OTLP export

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 __all__ = ["describe", "is_failure", "qualified_name", "stack_trace"]
 
 _STACK_FRAMES = 100
@@ -39,6 +37,8 @@ def describe(exception: BaseException) -> str:
 
 def stack_trace(exception: BaseException) -> str:
     """The stack trace with its causes, at most 100 frames each; never raises."""
+    import traceback  # which brings much along
+
     try:
         return "".join(traceback.format_exception(type(exception), exception, exception.__traceback__, _STACK_FRAMES))
     except Exception:

@@ -74,7 +74,10 @@ def kai_tracing_configure(settings: TracingSettings, config: PipelineConfig) -> 
 
 @hookspec
 def kai_tracing_register_commands(cli: click.Group) -> None:
-    """Add commands to `kai-tracing`. Called on every plugin in `kai_tracing.plugins` when the command line runs."""
+    """Add commands to `kai-tracing`. Called when the command line looks for one.
+
+    On every plugin in `kai_tracing.commands`, which nothing else loads, and in `kai_tracing.plugins`.
+    """
 
 
 @hookspec(firstresult=True)

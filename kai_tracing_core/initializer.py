@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kai_tracing_core import plugins
 from kai_tracing_core.attributes import AttributeValue
 from kai_tracing_core.errors import ConfigurationError
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.propagation.baggage import BaggageHosts
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "create", "initialize_tracing"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 
 def initialize_tracing(
@@ -124,9 +124,11 @@ def _spool(settings: TracingSettings) -> SpoolOptions | None:
     directory = settings.spool.directory
     if directory is None:
         return None
+    from pathlib import Path
+
     from kai_tracing_core.processing.spool import SpoolOptions
 
-    return SpoolOptions(directory, settings.spool.max_bytes)
+    return SpoolOptions(Path(directory), settings.spool.max_bytes)
 
 
 def _baggage(settings: TracingSettings) -> list[SpanProcessor]:

@@ -1,19 +1,22 @@
-"""Public names that are imported when somebody asks for them (PEP 562), so that a package's import stays cheap."""
+"""What is imported when somebody asks for it, so that a package's import stays cheap."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["lazy_exports"]
+if TYPE_CHECKING:
+    from logging import Logger
+
+__all__ = ["lazy_exports", "lazy_logger"]
 
 
 def lazy_exports(
     package: str, modules: Mapping[str, str], extras: Mapping[str, str] | None = None
 ) -> Callable[[str], Any]:
-    """The `__getattr__` of a package: by public name, the module of the package that has it.
+    """The `__getattr__` of a package (PEP 562): by public name, the module of the package that has it.
 
     `extras` says, by a library that may not be installed, which extra of kai-tracing-core brings it; the ImportError
     then names the command.
@@ -35,3 +38,20 @@ def lazy_exports(
         return value
 
     return get
+
+
+def lazy_logger(name: str) -> Logger:
+    """`logging.getLogger(name)`; `logging` is imported with the first message."""
+    return _LazyLogger(name)  # type: ignore[return-value]  # it passes everything on
+
+
+class _LazyLogger:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        from logging import getLogger
+
+        return getattr(getLogger(self._name), attribute)

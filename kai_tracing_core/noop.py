@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import MutableMapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import BAGGAGE, CURRENT, RuntimeContext
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOOP_SPAN", "NoopProvider"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 
 class _NoopSpan(NonRecordingSpan):

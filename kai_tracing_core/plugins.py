@@ -7,14 +7,13 @@ a class (`TracingProvider`, `Sampler`, `Propagator`), a function that makes one,
 
 from __future__ import annotations
 
-import logging
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from kai_tracing_core.discovery import PROJECT, Entry, installed
 from kai_tracing_core.errors import ConfigurationError, did_you_mean, nearest
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.propagation.base import Propagator
 from kai_tracing_core.propagation.composite import CompositePropagator
 from kai_tracing_core.provider import TracingProvider
@@ -43,9 +42,9 @@ __all__ = [
     "unregister_plugin",
 ]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
-Kind = Literal["providers", "samplers", "propagators", "telemetry", "plugins"]
+Kind = Literal["providers", "samplers", "propagators", "telemetry", "plugins", "commands"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 T = TypeVar("T")
@@ -70,11 +69,11 @@ _SINGULAR: dict[Kind, str] = {
     "propagators": "propagation format",
     "telemetry": "telemetry service",
     "plugins": "plugin",
+    "commands": "plugin",
 }
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One plugin that can be chosen by its `name`; not yet imported.
 
     `source` is its entry point or, where it is not `installed`, what the application registered.
@@ -112,7 +111,7 @@ class Plugin:
             raise ConfigurationError(
                 f"the {self} cannot be imported: {type(error).__name__}: {error}. "
                 f"Repair or reinstall {self.distribution.partition(' ')[0]}, or "
-                f"{'uninstall it' if self.kind == 'plugins' else 'choose another one'}."
+                f"{'uninstall it' if self.kind in {'plugins', 'commands'} else 'choose another one'}."
             ) from error
 
     def __str__(self) -> str:
@@ -237,7 +236,7 @@ def load(plugin: Plugin, hook: str, base: type[T], make: Callable[[type[T]], T],
     if isinstance(loaded, type) and issubclass(loaded, base):
         made: Any = make(loaded)
     elif callable(loaded) and not isinstance(loaded, type):
-        made = loaded(**{name: arguments[name] for name in signature(loaded).parameters if name in arguments})
+        made = loaded(**{name: arguments[name] for name in _parameters(loaded) if name in arguments})
     else:
         manager = _new_manager()
         _register(manager, plugin, loaded)
@@ -248,6 +247,17 @@ def load(plugin: Plugin, hook: str, base: type[T], make: Callable[[type[T]], T],
             f"hook {hook} that returns one, or a function that does."
         )
     return made
+
+
+def _parameters(function: Callable[..., Any]) -> Sequence[str]:
+    """Their names. `inspect`, which takes a tenth of a start to import, is asked about what is no plain function."""
+    code = getattr(function, "__code__", None)
+    if code is not None and not hasattr(function, "__wrapped__"):
+        names: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        return names
+    from inspect import signature
+
+    return tuple(signature(function).parameters)
 
 
 def create_provider(
@@ -315,7 +325,7 @@ def create_propagator(settings: TracingSettings, chosen: Sequence[str]) -> Propa
 
 
 class Extensions:
-    """The plugins in `kai_tracing.plugins`, all of which have their say. pluggy is imported with the first of them."""
+    """Plugins all of which have their say. pluggy is imported with the first of them."""
 
     def __init__(self) -> None:
         self._manager: pluggy.PluginManager | None = None
@@ -346,14 +356,14 @@ class Extensions:
                 logger.exception("%s: %s raised", plugin, hook)
 
 
-def extensions() -> Extensions:
-    """Load all plugins in `kai_tracing.plugins`; one that cannot be imported is logged and left out.
+def extensions(*kinds: Kind) -> Extensions:
+    """Load all plugins of these kinds, by default `plugins`; one that cannot be imported is logged and left out.
 
     Raises:
         ConfigurationError: one has a mistyped hook.
     """
     found = Extensions()
-    for plugin in find("plugins"):
+    for plugin in itertools.chain.from_iterable(map(find, kinds or ("plugins",))):
         try:
             loaded = plugin.load()
         except ConfigurationError as error:

@@ -7,14 +7,13 @@ batching, retry, propagation, fork- and exit-safety are there already. One that 
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import RuntimeContext, resolve
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing.batch import BatchProcessor
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordingProvider", "TracingProvider"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 R = TypeVar("R")
 
@@ -261,4 +260,4 @@ class RecordingProvider(TracingProvider):
 
     def stats(self) -> Stats:
         """Where its spans are."""
-        return replace(self.pipeline.sink.stats(), started=self.pipeline.started, unsampled=self.pipeline.unsampled)
+        return self.pipeline.sink.stats()._replace(started=self.pipeline.started, unsampled=self.pipeline.unsampled)

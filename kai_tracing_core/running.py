@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any
 
@@ -36,6 +35,8 @@ def run_under(runtime: RuntimeContext, span: Span, fn: Callable[[], Any]) -> Any
 
     Where `fn` gives an awaitable, so does this, and the span ends when that is done.
     """
+    import inspect  # which takes longer than half of a start
+
     if inspect.iscoroutinefunction(fn):
         return _await_under(runtime, span, fn)
     try:
@@ -129,6 +130,8 @@ def trace_function(
 
     The span of a generator starts with its first step and is current only while its body runs.
     """
+    import inspect
+
     if inspect.isasyncgenfunction(fn):
 
         @functools.wraps(fn)

@@ -7,15 +7,14 @@ facade costs nothing there.
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from kai_tracing_core import context as _context
 from kai_tracing_core.attributes import Attributes
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.noop import NoopProvider
 from kai_tracing_core.processing.processor import Stats
 from kai_tracing_core.propagation.baggage import BaggageHosts
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TracingService", "tracing"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -235,7 +234,7 @@ class TracingService:
 
         Gives what `fn` gives; for a coroutine function, an awaitable of it. The keywords are those of `start_span`.
         """
-        options = replace(options, activate=False) if options is not None else SpanOptions(**keywords, activate=False)
+        options = options._replace(activate=False) if options is not None else SpanOptions(**keywords, activate=False)
         provider = self.provider
         return provider.with_span(provider.start_span(name, options), fn)
 

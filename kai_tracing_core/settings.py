@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from kai_tracing_core.attributes import SpanLimits
@@ -154,7 +154,7 @@ class RedactionSettings(Section):
 class SpoolSettings(Section):
     """Where spans wait on disk while the backend is down."""
 
-    directory: Path | None = setting(
+    directory: PathLike[str] | None = setting(
         default=None, description="Directory of the spool; there is none unless this is set."
     )
     max_bytes: int = setting(

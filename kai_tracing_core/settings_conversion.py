@@ -11,10 +11,12 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from kai_tracing_core.settings_sources import parse_key_values, parse_list
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["SecretStr", "convert", "http_url", "kinds", "with_path"]
 
@@ -99,7 +101,9 @@ def convert(value: Any, annotation: Any) -> Any:
 
 
 def _made(value: Any, kind: type) -> Any:
-    """An object of any other class, such as `Decimal` or `IPv4Address`, made of the value."""
+    """An object of any other class, such as `Path`, `Decimal` or `IPv4Address`, made of the value."""
+    if hasattr(kind, "__fspath__"):
+        return _path(value)
     try:
         return kind(value)
     except (ArithmeticError, TypeError):
@@ -177,6 +181,8 @@ def _str(value: Any) -> str:
 
 
 def _path(value: Any) -> Path:
+    from pathlib import Path  # which most starts have no use for
+
     if not isinstance(value, (str, Path)):
         raise ValueError("input should be a path")
     return Path(value)
@@ -189,7 +195,6 @@ _SIMPLE: Mapping[Any, Callable[[Any], Any]] = {
     int: _int,
     float: _float,
     str: _str,
-    Path: _path,
 }
 
 

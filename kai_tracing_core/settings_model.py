@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from inspect import get_annotations
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 from kai_tracing_core.errors import ConfigurationError, did_you_mean
@@ -161,7 +160,7 @@ class Section:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         found = dict(cls.declared)
-        for name, annotation in get_annotations(cls).items():
+        for name, annotation in cls.__annotations__.items():
             if name.startswith("_") or "ClassVar" in str(annotation):
                 continue
             given = cls.__dict__.get(name, _REQUIRED)

@@ -11,9 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import asdict, is_dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from kai_tracing_core.errors import ConfigurationError
@@ -106,16 +104,16 @@ class Sources:
         self,
         keywords: Mapping[str, Any],
         environ: Mapping[str, str] | None = None,
-        directory: Path | None = None,
+        directory: str | os.PathLike[str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
-        directory = _working_directory() if directory is None else directory
-        dotenv, dotenv_path = _read_dotenv(directory)
+        place = _working_directory() if directory is None else os.fspath(directory)
+        dotenv, dotenv_path = _read_dotenv(place)
         self._keywords = dict(keywords)
         self._environ = {name: value for name, value in environ.items() if value.strip()}
         self._dotenv = dotenv
         self._dotenv_path = dotenv_path
-        self._file, self._file_label = _read_file(directory)
+        self._file, self._file_label = _read_file(place)
         self._without_otel: frozenset[str] = frozenset()
 
     def without_otel(self, setting: str) -> Sources:
@@ -173,7 +171,7 @@ def _flatten(values: Mapping[str, Any], is_section: Mapping[str, bool], prefix: 
     for key, given in values.items():
         setting = f"{prefix}{key}".replace("-", "_")
         # BatchOptions and SpanLimits are as good as tables.
-        value = asdict(given) if is_dataclass(given) and not isinstance(given, type) else given
+        value = given._asdict() if hasattr(given, "_asdict") else given
         # A table whose name the core does not know is a plugin's section, which is flat.
         if isinstance(value, Mapping) and (is_section.get(setting, not prefix)):
             yield from _flatten(value, is_section, f"{setting}.")
@@ -189,15 +187,15 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _working_directory() -> Path | None:
+def _working_directory() -> str | None:
     try:
-        return Path.cwd()
+        return os.getcwd()
     except OSError:  # it has been deleted
         return None
 
 
-def _read_dotenv(directory: Path | None) -> tuple[dict[str, str], str]:
-    if directory is None or not (path := directory / ".env").is_file():
+def _read_dotenv(directory: str | None) -> tuple[dict[str, str], str]:
+    if directory is None or not os.path.isfile(path := os.path.join(directory, ".env")):
         return {}, ""
     from dotenv import dotenv_values
 
@@ -205,29 +203,37 @@ def _read_dotenv(directory: Path | None) -> tuple[dict[str, str], str]:
         values = dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    return {name: value for name, value in values.items() if value and value.strip()}, str(path)
+    return {name: value for name, value in values.items() if value and value.strip()}, path
 
 
-def _read_file(directory: Path | None) -> tuple[Mapping[str, Any], str]:
+def _read_file(directory: str | None) -> tuple[Mapping[str, Any], str]:
     """The table of `tracing.toml` or, where that does not exist, `[tool.kai_tracing]` of `pyproject.toml`."""
     if directory is None:
         return {}, ""
-    path = directory / "tracing.toml"
-    if path.is_file():
-        return _read_toml(path), str(path)
-    path = directory / "pyproject.toml"
+    path = os.path.join(directory, "tracing.toml")
+    if os.path.isfile(path):
+        return _parse_toml(path, _read(path)), path
+    path = os.path.join(directory, "pyproject.toml")
     # Most of these files are none of our business, and may be in whatever state they are.
-    if path.is_file() and b"kai_tracing" in path.read_bytes():
-        return _read_toml(path).get("tool", {}).get("kai_tracing", {}), f"{path} [tool.kai_tracing]"
+    if os.path.isfile(path) and b"kai_tracing" in (content := _read(path)):
+        return _parse_toml(path, content).get("tool", {}).get("kai_tracing", {}), f"{path} [tool.kai_tracing]"
     return {}, ""
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+
+
+def _parse_toml(path: str, content: bytes) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib  # pragma: no cover - Python 3.10
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return tomllib.loads(content.decode())
+    except ValueError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error

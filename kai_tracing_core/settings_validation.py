@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kai_tracing_core.errors import ConfigurationError, did_you_mean, nearest
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.settings_model import Field, Section, fields, is_secret, redact
 from kai_tracing_core.settings_sources import Leaf, Leaves, Sources, Value, parse_key_values, variable
 
@@ -18,7 +18,7 @@ __all__ = ["build", "check_names", "core_leaves", "section_leaves"]
 
 _OF_PROVIDERS = frozenset(("endpoint", "headers", "protocol", "timeout"))
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 # -- names -------------------------------------------------------------------------------------------------------------
 

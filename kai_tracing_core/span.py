@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, clean_attributes
 from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, reset_current, resolve, set_current
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.span_parts import (
     NONE_DROPPED,
     Event,
@@ -32,7 +32,7 @@ from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, TraceConte
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 _new_context: Callable[[type[TraceContext]], TraceContext] = object.__new__
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import EMPTY_BAGGAGE
 from kai_tracing_core.failures import qualified_name
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.trace_context import TraceContext
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from kai_tracing_core.span import Span
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 __all__ = [
     "Event",
@@ -76,7 +76,7 @@ NONE_DROPPED = (0, 0, 0)
 
 _MAX_TIME = 1 << 63
 
-Time = int | float | datetime
+Time: TypeAlias = "int | float | datetime"
 """A point in time: nanoseconds since the epoch (int), seconds since the epoch (float) or a datetime."""
 
 
@@ -86,7 +86,7 @@ def to_nanoseconds(time: Time) -> int:
     Raises:
         ValueError: it is no time at or after the epoch that 63 bits can hold.
     """
-    if isinstance(time, datetime):
+    if hasattr(time, "timestamp"):
         nanoseconds = round(time.timestamp() * 1e6) * 1000
     else:
         nanoseconds = int(time * 1e9) if isinstance(time, float) else int(time)
@@ -136,8 +136,7 @@ def as_kind(kind: Any) -> SpanKind:
         return SpanKind.INTERNAL
 
 
-@dataclass(slots=True)
-class SpanOptions:
+class SpanOptions(NamedTuple):
     """How a span is to be started; every field may also be given to `start_span` by keyword.
 
     `parent` None means the current span; a context that is not valid, such as `TraceContext()`, starts a new trace.

@@ -53,7 +53,7 @@ class _Commands(click.Group):
         except click.UsageError as error:
             from kai_tracing_core.plugins import names
 
-            if "backend" in names("plugins"):
+            if "backend" in names("commands"):
                 raise
             where = 'Those of the trace backend come with pip install "kai-tracing-core[backend]".'
             raise click.UsageError(f"{error.message} {where}", error.ctx) from None
@@ -64,7 +64,7 @@ class _Commands(click.Group):
         self._plugins_loaded = True
         from kai_tracing_core.plugins import extensions
 
-        extensions().call_each("kai_tracing_register_commands", cli=self)
+        extensions("plugins", "commands").call_each("kai_tracing_register_commands", cli=self)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -47,7 +47,7 @@ class BackendError(Exception):
 
 def installed() -> bool:
     """Whether there is a backend to start."""
-    return "backend" in names("plugins")
+    return "backend" in names("commands")
 
 
 class TraceBackend:
@@ -214,7 +214,7 @@ def _serve_until_input_ends() -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     commands = click.Group()
-    extensions().call_each("kai_tracing_register_commands", cli=commands)
+    extensions("commands").call_each("kai_tracing_register_commands", cli=commands)
     serve, given = commands.commands["serve"], sys.argv[1:]
     options = [name for made in serve.get_params(click.Context(serve)) for name in made.opts if name.endswith("-port")]
     off = [f"{name}=0" for name in options if not any(option.startswith(f"{name}=") for option in given)]

@@ -10,7 +10,6 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -78,7 +77,7 @@ def serve(routes: Mapping[str, Route]) -> None:
     with server:
         server.serve_forever(poll_interval=0.05)
     tracing.shutdown(5.0)
-    sys.stdout.write(json.dumps(asdict(provider.stats())) + "\n")
+    sys.stdout.write(json.dumps(provider.stats()._asdict()) + "\n")
 
 
 def _shut_down_at_end_of_input(server: ThreadingHTTPServer) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -95,7 +95,7 @@ def run(requests: int | None = None, console: Console | None = None) -> int:
             console.print("Closing the shop.")
         shopper = tracing.provider
         tracing.shutdown(5.0)
-        _count_losses("shopper", asdict(shopper.stats()), problems)
+        _count_losses("shopper", shopper.stats()._asdict(), problems)
     for problem in problems:
         console.print(problem, style="red", markup=False)
     if not problems:

@@ -8,15 +8,14 @@ sleeps, without polling, until there is something to do.
 from __future__ import annotations
 
 import contextvars
-import logging
 import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, SpanQueue, Stats
 from kai_tracing_core.processing.retry import Delivery, RetryPolicy
@@ -25,15 +24,14 @@ from kai_tracing_core.trace_context import SAMPLED
 
 __all__ = ["BatchOptions", "BatchProcessor"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 _NEVER = 1 << 29  # what Python compares fastest: an integer of one digit
 _EVICTION_TRIES = 16
 _BOOKKEEPING = 0.25  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
+class BatchOptions(NamedTuple):
     """How spans are queued and sent (OpenTelemetry specification, SDK, "Batching processor"). Times in seconds.
 
     `max_queue` spans wait at most; `max_batch` are sent together, at the latest `delay` after the first of them
@@ -48,7 +46,7 @@ class BatchOptions:
     export_timeout: float = 30.0
     exit_timeout: float = 5.0
     slow: float = 1.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = RetryPolicy()
 
 
 class _Marker:

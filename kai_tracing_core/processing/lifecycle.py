@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import weakref
 from functools import cache
 from typing import Any, Protocol
 
+from kai_tracing_core.lazy import lazy_logger
+
 __all__ = ["register", "register_fork"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 
 class _Forking(Protocol):

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits
 from kai_tracing_core.context import RuntimeContext
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.batch import BatchOptions
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PipelineConfig", "SpanPipeline"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 _INHERITED = ~(PARENT_REMOTE | DEFERRED | DECISION_ONLY | SAMPLED)
 # Up to Python 3.10 finding a member of an enumeration takes as long as a twentieth of a span.
@@ -49,7 +48,6 @@ _KEEP = SamplingResult(_SAMPLE)
 _NO_ATTRIBUTES: Mapping[str, Any] = {}
 
 
-@dataclass(slots=True)
 class PipelineConfig:
     """What a recording provider is made of, apart from its exporter; every field has a working default.
 
@@ -58,18 +56,34 @@ class PipelineConfig:
     is away. `clock` gives nanoseconds since the epoch.
     """
 
-    resource: Mapping[str, AttributeValue] = field(default_factory=lambda: {"service.name": "unknown_service"})
-    sampler: Sampler = field(default_factory=lambda: ParentBased(AlwaysOn()))
-    limits: SpanLimits = field(default_factory=SpanLimits)
-    batch: BatchOptions = field(default_factory=BatchOptions)
-    processors: Sequence[SpanProcessor] = ()
-    wrap_sink: Sequence[Callable[[SpanProcessor], SpanProcessor]] = ()
-    spool: SpoolOptions | None = None
-    ids: IdGenerator = field(default_factory=RandomIds)
-    clock: Callable[[], int] = time_ns
-    runtime: RuntimeContext = field(default_factory=RuntimeContext)
-    span_class: type[Span] = Span
-    non_recording_class: type[NonRecordingSpan] = NonRecordingSpan
+    def __init__(
+        self,
+        *,
+        resource: Mapping[str, AttributeValue] | None = None,
+        sampler: Sampler | None = None,
+        limits: SpanLimits | None = None,
+        batch: BatchOptions | None = None,
+        processors: Sequence[SpanProcessor] = (),
+        wrap_sink: Sequence[Callable[[SpanProcessor], SpanProcessor]] = (),
+        spool: SpoolOptions | None = None,
+        ids: IdGenerator | None = None,
+        clock: Callable[[], int] = time_ns,
+        runtime: RuntimeContext | None = None,
+        span_class: type[Span] = Span,
+        non_recording_class: type[NonRecordingSpan] = NonRecordingSpan,
+    ) -> None:
+        self.resource = {"service.name": "unknown_service"} if resource is None else resource
+        self.sampler = sampler or ParentBased(AlwaysOn())
+        self.limits = limits or SpanLimits()
+        self.batch = batch or BatchOptions()
+        self.processors = processors
+        self.wrap_sink = wrap_sink
+        self.spool = spool
+        self.ids = ids or RandomIds()
+        self.clock = clock
+        self.runtime = runtime or RuntimeContext()
+        self.span_class = span_class
+        self.non_recording_class = non_recording_class
 
 
 class SpanPipeline:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from kai_tracing_core.span import Span
@@ -26,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolStats:
+class SpoolStats(NamedTuple):
     """What became of spans on disk, those of earlier and other processes included.
 
     `pending` wait there now. Since this process started, `replayed` were delivered, `dropped` lost by cause, and
@@ -37,11 +35,10 @@ class SpoolStats:
     pending: int = 0
     replayed: int = 0
     resent: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """Where the spans of a provider are, counted since it was made (in a forked child: since the fork).
 
     `started` = running + `unsampled` + `ended`, and `ended` = `queued` + `exported` + `spooled` + the sum of
@@ -57,7 +54,7 @@ class Stats:
     retries: int = 0
     spooled: int = 0
     export_seconds: float = 0.0
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = {}
     last_error: str | None = None
     spool: SpoolStats | None = None
 

@@ -6,42 +6,40 @@ hold a secret are known from the start, so a span with only such keys costs one 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import Rare
 
 __all__ = ["REDACTED", "RedactionRules", "Redactor", "redact_url"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 REDACTED = "[REDACTED]"
 
-_SECRET_KEY = re.compile(
+_SENSITIVE_KEY = (
     r"(?:^|[._\-\s])(?:(?:proxy[-_])?authorization|(?:set[-_])?cookie2?|passwd|passw(?:or)?d|pwd|passphrase|secret"
     r"|(?:client|shared|app)[-_]?secret|credentials?|(?:x[-_])?(?:api|access|private|secret|auth|subscription)[-_]?key"
-    r"|apikey|(?:[a-z0-9]+[-_])*token|jwt|(?:x[-_])?csrf(?:[-_]?token)?|connection[-_]?string)$",
-    re.IGNORECASE,
+    r"|apikey|(?:[a-z0-9]+[-_])*token|jwt|(?:x[-_])?csrf(?:[-_]?token)?|connection[-_]?string)$"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 # Semantic conventions, "HTTP spans": user info in URLs, and these query parameters. The rest are their like.
 _USER_INFO = re.compile(r"(?<=://)[^/@\s?#]*@")
-_QUERY_SECRET = re.compile(
+_SIGNED_QUERY = (
     r"([?&;](?:sig|signature|awsaccesskeyid|x-amz-[a-z-]+|x-goog-[a-z-]+|googleaccessid|passw(?:or)?d|pwd|passwd"
     r"|(?:[a-z0-9]+[-_])*token|(?:[a-z0-9]+[-_])*secret|(?:x-)?api[-_]?key|apikey|access[-_]?key|auth|jwt|code"
-    r"|session(?:[-_]?id)?)=)[^&;#\s\"'<>]*",
-    re.IGNORECASE,
+    r"|session(?:[-_]?id)?)=)[^&;#\s\"'<>]*"
 )
 _URL_KEYS = frozenset(("url.query", "http.target", "url.full", "http.url", "url.original"))
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}")
-_CARD = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){12,18}(?![\d.])")
+_EMAIL = r"[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}"
+_CARD = r"(?<![\d.])\d(?:[ \-]?\d){12,18}(?![\d.])"
 
 _HARMLESS = frozenset(
     """
@@ -64,13 +62,18 @@ def redact_url(text: str) -> str:
     # Nearly every URL is harmless, and substituting nothing costs three times what searching does.
     if "@" in text:
         text = _USER_INFO.sub("REDACTED:REDACTED@", text)
-    if "=" in text and _QUERY_SECRET.search(text):
-        text = _QUERY_SECRET.sub(rf"\g<1>{REDACTED}", text)
+    if "=" in text and (secret := _caseless(_SIGNED_QUERY)).search(text):
+        text = secret.sub(rf"\g<1>{REDACTED}", text)
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class RedactionRules:
+@cache
+def _caseless(pattern: str) -> re.Pattern[str]:
+    """Compiled when a span has something to look at: until then it would be a tenth of what a start takes."""
+    return re.compile(pattern, re.IGNORECASE)
+
+
+class RedactionRules(NamedTuple):
     """What else is secret, beside keys that say so and passwords in URLs.
 
     `keys` are regular expressions searched in attribute keys, whose values are then replaced as a whole; `values`
@@ -98,7 +101,7 @@ class Redactor(SpanProcessor):
     ) -> None:
         """Raises ValueError, naming it, for a pattern that is not a regular expression."""
         rules = rules or RedactionRules()
-        self._secret_keys = [_SECRET_KEY, *map(_compile, rules.keys)]
+        self._secret_keys = [_compile(pattern) for pattern in rules.keys]
         self._edits = _edits(rules)
         self._hook = hook
         # With rules about values no key is harmless.
@@ -156,7 +159,8 @@ class Redactor(SpanProcessor):
             # A key that is no text is not exported, and must not cost the span its other attributes.
             text = key if isinstance(key, str) else ""
             spaced = _CAMEL.sub("_", text)
-            secret = any(pattern.search(spaced) or pattern.search(text) for pattern in self._secret_keys)
+            patterns = (_caseless(_SENSITIVE_KEY), *self._secret_keys)
+            secret = any(pattern.search(spaced) or pattern.search(text) for pattern in patterns)
             if len(self._is_secret) < 10_000:
                 self._is_secret[key] = secret
         return secret
@@ -193,9 +197,9 @@ def _compile(pattern: str) -> re.Pattern[str]:
 def _edits(rules: RedactionRules) -> list[Callable[[str], str]]:
     edits = [_substitution(_compile(pattern)) for pattern in rules.values]
     if rules.emails:
-        edits.append(_substitution(_EMAIL))
+        edits.append(_substitution(re.compile(_EMAIL)))
     if rules.cards:
-        edits.append(lambda text: _CARD.sub(_card, text))
+        edits.append(partial(re.compile(_CARD).sub, _card))
     return edits
 
 

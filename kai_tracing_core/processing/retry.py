@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import monotonic, sleep, time
+from typing import NamedTuple
 
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.processing.processor import Deferred, Rejected, Retryable, SpanExporter, TooLarge
 from kai_tracing_core.span import Span
 
 __all__ = ["Delivery", "RetryPolicy", "parse_retry_after"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 _QUIET_SECONDS = 60.0
 _CLOSING_WAIT = 0.1
 """The longest wait at shutdown, in seconds: little time is left, but the backend is not hammered either."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """Exponential back-off with full jitter, in seconds; a server's Retry-After goes first.
 
     `max_elapsed` bounds the whole of one batch's attempts, waiting included: a batch that would have to wait longer is

@@ -7,7 +7,6 @@ looking at one costs a fraction of what an attribute of `self` does.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import INACTIVE, RuntimeContext, get_current, resolve, set_current
+from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["starter"]
 
-logger = logging.getLogger(__name__)
+logger = lazy_logger(__name__)
 
 S = TypeVar("S", bound=Span)
 

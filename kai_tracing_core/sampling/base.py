@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from kai_tracing_core.processing.processor import SpanProcessor
@@ -24,8 +23,7 @@ class SamplingDecision(IntEnum):
     RECORD_AND_SAMPLE = 2
 
 
-@dataclass(slots=True)
-class SamplingRequest:
+class SamplingRequest(NamedTuple):
     """What a sampler is asked about: a span that is about to start.
 
     `parent` is None for the root of a trace; `trace_id` is known in any case. The attributes are those given at the
@@ -45,8 +43,7 @@ class SamplingRequest:
         return self.parent.trace_state if self.parent is not None else ""
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingResult:
+class SamplingResult(NamedTuple):
     """A sampler's answer.
 
     `trace_state` None leaves the parent's as it is. `adjusted_count` is how many spans the sampled one stands for,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from kai_tracing_core.sampling.always import AlwaysOff, AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.sampling.threshold import known_count, read, with_threshold
@@ -95,7 +93,7 @@ def _states_threshold(result: SamplingResult) -> bool:
 
 def _without_threshold(result: SamplingResult, request: SamplingRequest, count: float | None) -> SamplingResult:
     state = request.trace_state if result.trace_state is None else result.trace_state
-    return replace(result, trace_state=with_threshold(state, None), adjusted_count=count)
+    return result._replace(trace_state=with_threshold(state, None), adjusted_count=count)
 
 
 def _second_stage(result: SamplingResult, request: SamplingRequest, parent: TraceContext) -> SamplingResult:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import SpanProcessor, Stats
@@ -321,8 +320,7 @@ class TailProcessor(SpanProcessor):
         inner = self._sink.stats()
         with self._lock:
             held, dropped = self._held, dict(self._dropped)
-        return replace(
-            inner,
+        return inner._replace(
             ended=inner.ended + held + sum(dropped.values()),
             queued=inner.queued + held,
             dropped={**inner.dropped, **dropped},

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
 
 __all__ = ["SpanNode", "SpanTree", "build_tree", "describe", "find_roots"]
 
 
-@dataclass(slots=True, eq=False)
 class SpanNode:
     """A span and those that were started under it, in the order of their starts."""
 
-    span: Span
-    children: list[SpanNode] = field(default_factory=list)
+    __slots__ = ("children", "span")
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+        self.children: list[SpanNode] = []
 
     def __str__(self) -> str:
         """The tree below this span, a line each: name, kind, duration, and the status of what failed."""

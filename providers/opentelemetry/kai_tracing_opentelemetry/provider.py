@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 from typing import Any, ClassVar
 
 from opentelemetry import context as context_api
@@ -79,12 +79,10 @@ class OpenTelemetryProvider(RecordingProvider):
         self._given = exporter
         self._only_processors = exporter is None and any(isinstance(item, SdkProcessor) for item in processors)
         self._set_global = self.settings.set_global if set_global is None else set_global
-        config = replace(
-            config or PipelineConfig(),
-            runtime=OpenTelemetryContext(),
-            span_class=OpenTelemetrySpan,
-            non_recording_class=OpenTelemetryNonRecordingSpan,
-        )
+        config = copy(config or PipelineConfig())
+        config.runtime = OpenTelemetryContext()
+        config.span_class = OpenTelemetrySpan
+        config.non_recording_class = OpenTelemetryNonRecordingSpan
         if resource is not None:
             config.resource = ResourceAttributes(resource) if isinstance(resource, Resource) else resource
         if sampler is not None:
