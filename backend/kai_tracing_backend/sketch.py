@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
-__all__ = ["ACCURACY", "GAMMA", "LN_GAMMA", "quantile"]
+__all__ = ["ACCURACY", "GAMMA", "LN_GAMMA", "merged", "quantile"]
 
 ACCURACY = 0.01
 GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
@@ -24,3 +25,12 @@ def quantile(sketch: Mapping[int, float], q: float) -> float:
     else:
         bucket = max(sketch, default=-1)
     return 0.0 if bucket < 0 else 2.0 * GAMMA**bucket / (GAMMA + 1.0)
+
+
+def merged(sketches: Iterable[Mapping[int, float]]) -> dict[int, float]:
+    """The sketch of all that is in these."""
+    found: dict[int, float] = defaultdict(float)
+    for sketch in sketches:
+        for bucket, weight in sketch.items():
+            found[bucket] += weight
+    return found

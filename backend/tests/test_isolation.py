@@ -41,6 +41,8 @@ NOT_OF_A_TENANT = {
     "/api/v1/query/validate",
     "/api/echo",
     "/api/status/buildinfo",
+    "/api/metrics/minstep",
+    *(f"/api/metrics/{path}" for path in ("query", "query_range", "summary")),  # Tempo's, which are not there
     "/health",
     "/info",
     "/zipkin/config.json",
@@ -72,6 +74,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "/api/operations": ("?service={service}",),
     "/api/traces": ("?service={service}", "?traceID={trace}&traceID={other}"),
     "/api/dependencies": (f"?{MILLISECONDS}",),
+    "/api/metrics/calls": (f"?service={{service}}&spanKind=unspecified&{MILLISECONDS}",),
+    "/api/metrics/errors": (f"?service={{service}}&spanKind=unspecified&{MILLISECONDS}",),
+    "/api/metrics/latencies": (f"?service={{service}}&spanKind=unspecified&quantile=0.5&{MILLISECONDS}",),
     "/api/v3/operations": ("?service={service}",),
     "/api/v3/traces": (f"?query.service_name={{service}}&{SINCE}",),
     "/api/v3/trace-summaries": (f"?query.service_name={{service}}&{SINCE}",),

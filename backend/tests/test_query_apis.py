@@ -375,6 +375,66 @@ def test_tempo_completes(backend: Backend) -> None:
     assert get(backend, "/api/search/tag/service.name/values").json["tagValues"] == ["Shop", "stock"]
 
 
+# -- Jaeger's and Tempo's metrics --------------------------------------------------------------------------------------
+
+
+def series(backend: Backend, kind: str, **parameters: Any) -> tuple[str, dict[tuple[str, ...], list[float]]]:
+    """What a metric of Jaeger's is called, and its values by its labels, for the minutes in which traces are."""
+    window = {"endTs": (NOW + 2 * MINUTE) // 1_000_000, "lookback": 600_000, "step": 60_000}
+    answer = get(backend, f"/api/metrics/{kind}", **{**window, **parameters})
+    assert answer.status == 200, answer.body
+    assert answer.json["type"] == "GAUGE"
+    found = {
+        tuple(label["value"] for label in one["labels"]): [
+            point["gaugeValue"]["doubleValue"] for point in one["metricPoints"]
+        ]
+        for one in answer.json["metrics"]
+    }
+    return answer.json["name"], found
+
+
+def test_jaeger_metrics_are_those_of_the_sketches(backend: Backend) -> None:
+    """Of servers unless another kind is asked for; by service or operation; milliseconds, and shares that failed."""
+    both = {"service": ["Shop", "stock"]}
+    assert series(backend, "calls", **both) == ("service_call_rate", {("Shop",): [1 / 60], ("stock",): [1 / 60]})
+    assert series(backend, "errors", **both) == ("service_error_rate", {("Shop",): [0.0], ("stock",): [1.0]})
+    name, found = series(backend, "latencies", quantile=0.95, groupByOperation="true", service="Shop")
+    assert (name, list(found)) == ("service_operation_latencies", [("Shop", "GET /cart")])
+    assert found["Shop", "GET /cart"] == [pytest.approx(50, rel=0.01)]
+    kinds = {"service": "Shop", "spanKind": ["client", "server"]}
+    assert series(backend, "calls", **kinds)[1] == {("Shop",): [2 / 60]}
+    assert series(backend, "calls", service="stock", spanKind="unspecified")[1] == {("stock",): [1 / 60]}
+    assert series(backend, "calls", service="nobody")[1] == {}
+    (points,) = series(backend, "calls", service="Shop", lookback=30 * 86_400_000)[1].values()
+    assert points == [1 / (30 * 86_400 / 120)]  # longer steps, where these would be too many
+    assert get(backend, "/api/metrics/minstep").json["data"] == 60_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("calls", "service: is required"),
+        ("latencies?service=a", "quantile: '' is no number"),
+        ("latencies?service=a&quantile=nan", "quantile: is not between"),
+        ("errors?service=a&spanKind=x", "spanKind: 'x' is none of"),
+        ("errors?service=a&groupByOperation=x", "groupByOperation: 'x' is neither"),
+        ("errors?service=a&endTs=-1", "endTs: -1 is not between"),
+    ],
+)
+def test_what_is_wrong_with_a_metric_is_named(backend: Backend, asked: str, said: str) -> None:
+    """In Jaeger's words: 400, and the parameter."""
+    answer = get(backend, f"/api/metrics/{asked}")
+    assert answer.status == 400
+    assert said in answer.json["errors"][0]["msg"]
+
+
+@pytest.mark.parametrize("path", ["query_range", "query"])
+def test_tempos_metrics_are_said_not_to_be_there(backend: Backend, path: str) -> None:
+    """501 with what there is instead, which Grafana shows."""
+    answer = get(backend, f"/api/metrics/{path}", q="{ } | rate()", start=1, end=2)
+    assert (answer.status, b"/api/v1/rates" in answer.body) == (501, True)
+
+
 # -- all of them -------------------------------------------------------------------------------------------------------
 
 

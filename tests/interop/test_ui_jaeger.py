@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ def ui(jaeger_ui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui
     with running(tmp_path_factory.mktemp("backend")) as backend:
         for request in moved(recorded).splitlines():
             assert ask(backend.settings.otlp_http_port, "/v1/traces", request).status == 200
+        assert ask(backend.settings.zipkin_port, "/api/v2/spans", json.dumps(served()).encode()).status == 202
         found = ask(backend.settings.api_port, f"/api/traces?traceID={TRACE}").json["data"]
         with serving(jaeger_ui, backend.settings.api_port) as url:
             yield Ui(url, found)
@@ -46,9 +48,18 @@ def moved(recorded: bytes) -> bytes:
     return re.sub(rb'(UnixNano": ?)"(\d+)"', lambda one: b'%b"%d"' % (one[1], int(one[2]) + later), recorded)
 
 
+def served() -> list[Any]:
+    """Four calls of a server, one of which failed: the shop's spans say no kind, and the monitor is of servers."""
+    began = time.time_ns() // 1_000 - 300_000_000
+    said = {"kind": "SERVER", "name": "get /account", "duration": 25_000, "localEndpoint": {"serviceName": "account"}}
+    spans: list[Any] = [{**said, "traceId": f"{n:032x}", "id": f"{n:016x}", "timestamp": began} for n in range(1, 5)]
+    spans[0]["tags"] = {"error": "no such account"}
+    return spans
+
+
 def test_a_search_finds_traces(ui: Ui, browse: Browse) -> None:
     """Services and operations to choose from; each trace with its spans; by tag none."""
-    text = seen(browse, f"{ui.url}/search?service=frontend&limit=20&{ui.window}", "20 Traces", "Service (10)")
+    text = seen(browse, f"{ui.url}/search?service=frontend&limit=20&{ui.window}", "20 Traces", "Service (11)")
     assert "Operation (11)" in text
     assert "productcatalogservice (" in text
     tags = "%7B%22app.user_id%22%3A%22nobody%22%7D"
@@ -71,3 +82,10 @@ def test_dependencies_are_drawn(ui: Ui, browse: Browse) -> None:
     """Every service of the shop is in the graph."""
     shop = ("ad", "cart", "checkout", "currency", "email", "payment", "productcatalog", "recommendation", "shipping")
     seen(browse, f"{ui.url}/dependencies", "frontend", *(f"{name}service" for name in shop))
+
+
+def test_the_monitor_has_numbers(ui: Ui, browse: Browse) -> None:
+    """The operations of a service with how long they take, how often they are called and how many fail."""
+    text = seen(browse, f"{ui.url}/monitor", "Service account", "get /account", "req/s", "25%")
+    assert "fetch data" not in text
+    assert "No Data" not in text

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from kai_tracing_backend.api import health, jaeger, jaeger_v3, reference, tempo, zipkin
+from kai_tracing_backend.api import health, jaeger, jaeger_metrics, jaeger_v3, reference, tempo, zipkin
 from kai_tracing_backend.api.errors import KNOWN, problem_of
 from kai_tracing_backend.api.v1 import (
     archive,
@@ -44,7 +44,7 @@ _ROUTERS = (
     tokens.router,
     transfer.router,
 )
-_OTHERS = (zipkin, jaeger, jaeger_v3, tempo)
+_OTHERS = (zipkin, jaeger, jaeger_metrics, jaeger_v3, tempo)
 
 
 def api_app() -> FastAPI:

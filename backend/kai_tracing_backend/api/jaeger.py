@@ -24,7 +24,7 @@ from kai_tracing_backend.language.building import all_of, compare
 from kai_tracing_backend.language.nodes import Condition
 from kai_tracing_backend.tenants import tenant_of
 
-__all__ = ["duration_conditions", "kind_number", "routes", "tag_conditions", "tags_in"]
+__all__ = ["duration_conditions", "endpoint", "envelope", "kind_number", "routes", "tag_conditions", "tags_in"]
 
 _MICROSECOND = 1_000
 _MILLISECOND = 1_000_000
@@ -35,10 +35,11 @@ _MAX_IDS = 1_000
 
 def _refuse(problem: Problem) -> Response:
     said = [{"code": problem.status, "msg": problem.message}]
-    return JSONResponse(_envelope(None, errors=said), problem.status, problem.headers)
+    return JSONResponse(envelope(None, errors=said), problem.status, problem.headers)
 
 
-def _envelope(data: Any, *, counted: bool = False, errors: Sequence[Any] | None = None) -> dict[str, Any]:
+def envelope(data: Any, *, counted: bool = False, errors: Sequence[Any] | None = None) -> dict[str, Any]:
+    """What most answers are."""
     total = len(data) if counted else 0
     return {"data": data, "total": total, "limit": 0, "offset": 0, "errors": errors or None}
 
@@ -49,14 +50,14 @@ endpoint = answering(_refuse)
 @endpoint
 def services(request: Request) -> Response:
     """`/api/services`: their names."""
-    return JSONResponse(_envelope(tenant_of(request).store.services(), counted=True))
+    return JSONResponse(envelope(tenant_of(request).store.services(), counted=True))
 
 
 @endpoint
 def service_operations(request: Request) -> Response:
     """`/api/services/{service}/operations`: the names of what a service does."""
     found = tenant_of(request).store.operations(request.path_params["service"])
-    return JSONResponse(_envelope(sorted({operation.name for operation in found}), counted=True))
+    return JSONResponse(envelope(sorted({operation.name for operation in found}), counted=True))
 
 
 @endpoint
@@ -70,7 +71,7 @@ def operations(request: Request) -> Response:
         for operation in found
         if wanted in (None, operation.kind)
     ]
-    return JSONResponse(_envelope(data, counted=True))
+    return JSONResponse(envelope(data, counted=True))
 
 
 @endpoint
@@ -86,7 +87,7 @@ def traces(request: Request) -> Response:
     said = request.query_params.get("limit")
     limit = min(number("limit", said, 0, ENDLESS) if said else _DEFAULT_LIMIT, MAX_TRACES)
     found = find(store, all_of(*conditions), start, end, limit)
-    return JSONResponse(_envelope([trace_document(one) for one in found]))
+    return JSONResponse(envelope([trace_document(one) for one in found]))
 
 
 @endpoint
@@ -98,7 +99,7 @@ def trace(request: Request) -> Response:
     spans = tenant_of(request).store.trace(wanted)
     if not spans:
         raise NotFoundError("trace not found")
-    return JSONResponse(_envelope([trace_document(spans)]))
+    return JSONResponse(envelope([trace_document(spans)]))
 
 
 @endpoint
@@ -115,7 +116,7 @@ def dependencies(request: Request) -> Response:
         for edge in edges
         if not service or service in (edge.parent, edge.child)
     ]
-    return JSONResponse(_envelope(data))
+    return JSONResponse(envelope(data))
 
 
 def _named(request: Request, wanted: list[str]) -> Response:
@@ -124,7 +125,7 @@ def _named(request: Request, wanted: list[str]) -> Response:
     found = tenant_of(request).store.traces(wanted)
     known = {spans[0].trace_id for spans in found}
     errors = [{"code": 0, "msg": "trace not found", "traceID": one} for one in wanted if one not in known]
-    return JSONResponse(_envelope([trace_document(spans) for spans in found], errors=errors))
+    return JSONResponse(envelope([trace_document(spans) for spans in found], errors=errors))
 
 
 def _conditions(request: Request) -> Iterator[Condition]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
@@ -124,6 +125,15 @@ def tag_values(request: Request) -> Response:
 def tag_values_v2(request: Request) -> Response:
     """`/api/v2/search/tag/{tag}/values`: the values of an attribute with their types."""
     return JSONResponse({"tagValues": _values(request), "metrics": {}})
+
+
+def metrics(request: Request) -> Response:
+    """`/api/metrics/…`: not served; who asks is told by what."""
+    message = (
+        "this backend does not compute metrics from TraceQL (rate(), count_over_time(), quantile_over_time(), ...): "
+        "search without them, or ask /api/v1/rates for rate, errors and durations of operations"
+    )
+    return PlainTextResponse(message, HTTPStatus.NOT_IMPLEMENTED)
 
 
 def _spans(request: Request) -> list[StoredSpan]:
@@ -279,6 +289,9 @@ def routes() -> list[Route]:
         Route("/api/status/buildinfo", build_info),
         Route("/api/v2/traces/{trace_id}", trace_v2),
         Route("/api/search", search),
+        Route("/api/metrics/query", metrics),
+        Route("/api/metrics/query_range", metrics),
+        Route("/api/metrics/summary", metrics),
         Route("/api/search/tags", tags),
         Route("/api/search/tag/{tag:path}/values", tag_values),
         Route("/api/v2/search/tags", tags_v2),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -14,7 +13,7 @@ from kai_tracing_backend.api.v1.asking import Asking, LastHour, PageCursor, Page
 from kai_tracing_backend.api.v1.models import Durations, Interval, Rate, Rates
 from kai_tracing_backend.api.v1.words import kind_word
 from kai_tracing_backend.model import Rate as StoredRate
-from kai_tracing_backend.sketch import quantile
+from kai_tracing_backend.sketch import merged, quantile
 from kai_tracing_backend.storage.contract import SpanStore
 
 __all__ = ["router"]
@@ -110,7 +109,7 @@ def _numbers(window: Window, stored: list[StoredRate]) -> dict[str, Any]:
 def _durations(stored: list[StoredRate], weight: float) -> Durations:
     shortest = min(rate.min_duration for rate in stored)
     longest = max(rate.max_duration for rate in stored)
-    sketch = _merged(rate.sketch for rate in stored)
+    sketch = merged(rate.sketch for rate in stored)
 
     def of(q: float) -> float:
         return min(max(quantile(sketch, q), shortest), longest)
@@ -124,11 +123,3 @@ def _durations(stored: list[StoredRate], weight: float) -> Durations:
         p95=of(0.95),
         p99=of(0.99),
     )
-
-
-def _merged(sketches: Iterable[Mapping[int, float]]) -> dict[int, float]:
-    merged: dict[int, float] = defaultdict(float)
-    for sketch in sketches:
-        for bucket, weight in sketch.items():
-            merged[bucket] += weight
-    return merged
