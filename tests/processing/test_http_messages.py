@@ -6,8 +6,8 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -64,22 +64,29 @@ def test_no_answer_in_time() -> None:
         assert message(HttpOptions(server.url + PATH, timeout=0.3)).endswith(": no answer in time")
 
 
-def test_the_connection_is_closed() -> None:
-    """A server that hangs up without a word, as one for TLS does that is spoken to in plain text."""
+@contextmanager
+def meeting(greet: Callable[[socket.socket], object]) -> Iterator[int]:
+    """The port of a listener that does this with the first who connects."""
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def hang_up() -> None:
+    def accept() -> None:
         connection, _ = listener.accept()
-        with connection:
-            connection.recv(65536)
+        with connection, suppress(OSError):
+            greet(connection)
 
-    thread = threading.Thread(target=hang_up)
+    thread = threading.Thread(target=accept)
     thread.start()
     try:
-        said = message(HttpOptions(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        yield listener.getsockname()[1]
     finally:
         thread.join()
         listener.close()
+
+
+def test_the_connection_is_closed() -> None:
+    """A server that hangs up without a word, as one for TLS does that is spoken to in plain text."""
+    with meeting(lambda connection: connection.recv(65536)) as port:
+        said = message(HttpOptions(f"http://127.0.0.1:{port}/"))
     assert said.endswith("the connection was closed without an answer; does the server want https://?")
 
 
@@ -100,20 +107,8 @@ def test_a_certificate_of_an_unknown_authority() -> None:
     """What the library says of the certificate, without its line numbers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def shake_hands() -> None:
-        connection, _ = listener.accept()
-        with connection, suppress(OSError):
-            context.wrap_socket(connection, server_side=True)
-
-    thread = threading.Thread(target=shake_hands)
-    thread.start()
-    try:
-        said = message(HttpOptions(f"https://127.0.0.1:{listener.getsockname()[1]}/"))
-    finally:
-        thread.join()
-        listener.close()
+    with meeting(lambda connection: context.wrap_socket(connection, server_side=True)) as port:
+        said = message(HttpOptions(f"https://127.0.0.1:{port}/"))
     assert ": the server's certificate is not trusted: " in said
     assert "_ssl.c" not in said
 
