@@ -85,6 +85,8 @@ def test_search_turns_pages(shop: Backend) -> None:
 def test_search_says_when_nothing_is_found_and_what_is_wrong(shop: Backend) -> None:
     """Where to look further; the column of a query's fault; the parameter of a bad time."""
     assert "--since 7d" in run(search, shop, '{ resource.service.name = "none" }', "--since", "1m").stderr
+    everything = run(search, shop, '{ resource.service.name = "none" }', "--since", "2020-01-01T00:00:00Z").stderr
+    assert "There are spans " in everything
     wrong = run(search, shop, "{ status = }")
     assert wrong.exit_code == 1
     assert "^" in wrong.stderr

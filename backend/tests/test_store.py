@@ -27,7 +27,7 @@ from kai_tracing_backend.storage.contract import SpanStore, StoreError
 from kai_tracing_backend.storage.duckdb import files
 from kai_tracing_backend.storage.duckdb.attribute_index import segments_with
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
-from kai_tracing_backend.testing.store_contract import EVER, SpanStoreContract, batch, span
+from kai_tracing_backend.testing.store_contract import DAY, EVER, NOON, SpanStoreContract, batch, span
 from kai_tracing_backend.values import dump, load
 
 from tests.support.spans import SPANS, VALUES
@@ -327,3 +327,19 @@ def test_reading_while_a_day_is_written_and_deleted(store: DuckDBStore) -> None:
         for reader in readers:
             reader.join()
     assert failures == []
+
+
+def test_a_broken_file_comes_with_the_way_out(tmp_path: Path) -> None:
+    """The message names the file and what moving it away costs; without it the other days are there."""
+    store = DuckDBStore(tmp_path)
+    store.write(batch(span(1), span(2, at=NOON + DAY)))
+    store.close()
+    (tmp_path / "2024-10-04.duckdb").write_bytes(b"rubbish" * 2_000)
+    with pytest.raises(
+        StoreError, match=r"2024-10-04.duckdb cannot be opened: .* move it away: all but the spans of 2024"
+    ):
+        DuckDBStore(tmp_path)
+    (tmp_path / "2024-10-04.duckdb").rename(tmp_path / "broken")
+    store = DuckDBStore(tmp_path)
+    assert (len(store.trace("1")), len(store.trace("2"))) == (0, 1)
+    store.close()

@@ -280,7 +280,7 @@ def test_a_trace_and_a_search_are_exported(backend: Backend, tmp_path: Path, kin
     output = tmp_path / f"out.{FORMATS[kind].extension}"
     command(backend, export, f"{0xABCD:032x}", "-o", str(output))
     assert output.read_bytes() == answer.body
-    command(backend, export, "{ status = error }", "-o", str(output), "--start", "0", "--format", kind)
+    command(backend, export, "{ status = error }", "-o", str(output), "--since", "0", "--format", kind)
     assert output.read_bytes() == answer.body
     if kind in ("otlp", "zipkin", "jaeger"):
         assert len(imported(answer.body.decode())) == 2

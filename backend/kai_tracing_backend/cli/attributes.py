@@ -9,7 +9,7 @@ import click
 
 from kai_tracing_backend.cli.client import with_client
 from kai_tracing_backend.cli.output import clean, console, json_option, print_json
-from kai_tracing_backend.cli.windows import window_options
+from kai_tracing_backend.cli.windows import nothing_found, window_options
 from kai_tracing_backend.values import from_otlp, plain
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def attributes(client: ApiClient, key: str | None, since: str, until: str | None
     elif found:
         _print(found, key)
     else:
-        click.echo(f"None is found with --since {since.removeprefix('now-')}. --since 7d looks further back.", err=True)
+        nothing_found(client, "None", since)
     if page["cursor"] is not None:
         click.echo(f"There are more: --limit {min(_PAGE, 10 * asked['limit'])}, or --cursor {page['cursor']}", err=True)
 

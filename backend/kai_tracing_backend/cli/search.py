@@ -11,7 +11,7 @@ import click
 
 from kai_tracing_backend.cli.client import with_client
 from kai_tracing_backend.cli.output import console, json_option, print_json
-from kai_tracing_backend.cli.windows import window_options
+from kai_tracing_backend.cli.windows import nothing_found, window_options
 
 if TYPE_CHECKING:
     from kai_tracing_backend.cli.client import ApiClient
@@ -66,9 +66,7 @@ def search(
         if cursor is None:
             break
     if not shown and not as_json:
-        click.echo(
-            f"No trace is found with --since {since.removeprefix('now-')}. --since 7d looks further back.", err=True
-        )
+        nothing_found(client, "No trace", since)
     if cursor is not None:
         click.echo(f"There are more: --limit {2 * limit}, or --cursor {cursor}", err=True)
 

@@ -11,6 +11,7 @@ import click
 
 from kai_tracing_backend.cli.client import with_client
 from kai_tracing_backend.cli.output import json_option, print_json
+from kai_tracing_backend.cli.windows import window_options
 
 if TYPE_CHECKING:
     from kai_tracing_backend.cli.client import ApiClient
@@ -92,8 +93,7 @@ def _rejected(count: int) -> str:
     help="By the name of the output by default, else otlp.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File; else standard output.")
-@click.option("--start", help="Of a search: from when on; now-1h by default.")
-@click.option("--end", help="Of a search: until when; now by default.")
+@window_options("1h")
 @click.option("--limit", type=click.IntRange(1, 1_500), default=100, show_default=True, help="Traces at most.")
 @with_client
 def export(
@@ -101,8 +101,8 @@ def export(
     what: str,
     kind: str | None,
     output: Path | None,
-    start: str | None,
-    end: str | None,
+    since: str,
+    until: str | None,
     limit: int,
 ) -> None:
     """Write one trace, by its id, or what a query such as '{ status = error }' finds, to a file."""
@@ -112,7 +112,7 @@ def export(
         parameters: dict[str, Any] = {"format": chosen}
     else:
         path = "/api/v1/export"
-        parameters = {"format": chosen, "q": what, "start": start, "end": end, "limit": str(limit)}
+        parameters = {"format": chosen, "q": what, "start": since, "end": until, "limit": str(limit)}
     with client.stream("GET", path, parameters) as response:
         if output is None:
             for piece in response.iter_bytes():

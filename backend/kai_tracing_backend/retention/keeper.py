@@ -28,6 +28,7 @@ __all__ = ["BusyError", "Keeper", "Plan", "StaleError", "Sweep", "tenant_names"]
 logger = logging.getLogger(__name__)
 
 _WORTH = 0.05  # of a day's file that has to be free before it is copied
+_JUMP = 3_600.0  # seconds that a clock may be ahead of what it was at the last sweep
 _SILENT = 3_600.0  # seconds between two lines about sweeps that fail
 _NANO = 1_000_000_000
 
@@ -92,6 +93,7 @@ class Keeper:
         self._asked: list[Plan] = []
         self._failing: dict[str, Trouble] = defaultdict(partial(Trouble, logger, interval=_SILENT))  # by tenant
         self._running = False
+        self._ahead = _ahead()
         self._stopped = False
         self._thread: threading.Thread | None = None
         metrics.watch("retention_policy_faulty", "1 where the policy's file cannot be used", [], self._faulty)
@@ -189,7 +191,17 @@ class Keeper:
                     self._running = False
 
     def sweep(self) -> None:
-        """Drop what is due of every tenant, on this thread."""
+        """Drop what is due of every tenant, on this thread.
+
+        Nothing is, once, where the clock was put forward since the last time: a wrong one would drop everything.
+        """
+        before, self._ahead = self._ahead, _ahead()
+        if self._ahead - before > _JUMP:
+            logger.warning(
+                "the clock was put forward by %.1f hours: no retention sweep now; the next one trusts it",
+                (self._ahead - before) / 3_600,
+            )
+            return
         policy = self.source.current().policy
         cut = self._cut(policy)
         for name in self._names():
@@ -252,6 +264,11 @@ class Keeper:
         self._metrics.swept_traces.labels(label).inc(dropped.traces)
         self._metrics.swept_spans.labels(label).inc(dropped.spans)
         self._metrics.swept_bytes.labels(label).inc(max(0, dropped.bytes))
+
+
+def _ahead() -> float:
+    """By how many seconds the clock is ahead of one that nobody sets."""
+    return time.time_ns() / _NANO - time.monotonic()
 
 
 def tenant_names(data: Path, default: str) -> list[str]:

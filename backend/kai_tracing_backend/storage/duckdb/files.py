@@ -105,7 +105,7 @@ class Files:
                     f"{self.folder} is in use by another process. Stop that one, or give this one another folder "
                     f"(TRACING_BACKEND_DATA)."
                 ) from error
-            raise StoreError(f"{path} cannot be opened: {error}") from error
+            raise StoreError(f"{path} cannot be opened: {error}. {_way_out(path, error)}") from error
         try:
             with self.cursor(name) as cursor:
                 self._migrate(cursor, path, "history" if name == HISTORY else "day")
@@ -258,6 +258,13 @@ def transaction(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
         except duckdb.Error:
             pass  # a failed commit has rolled back already
         raise
+
+
+def _way_out(path: Path, error: duckdb.Error) -> str:
+    if any(sign in str(error) for sign in ("Permission denied", "Read-only file system")):
+        return "This process has to be able to write there, or needs another folder (TRACING_BACKEND_DATA)."
+    lost = "rates and dependencies of deleted days" if path.stem == HISTORY else f"the spans of {path.stem}"
+    return f"Put it back from a copy; where it is broken for good, move it away: all but {lost} is there without it."
 
 
 def reported(error: duckdb.Error) -> StoreError:
