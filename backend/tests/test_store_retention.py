@@ -72,6 +72,15 @@ def test_dropping_part_of_a_day_frees_its_disk(store: DuckDBStore, tmp_path: Pat
     assert list(tmp_path.glob("*compacting*")) == []
 
 
+def test_a_file_that_goes_meanwhile_has_no_size(store: DuckDBStore, tmp_path: Path) -> None:
+    """A log that a checkpoint removes, or a copy, while the files are looked at: the size is that of the others."""
+    store.write(batch(span(1)))
+    before = store.retention.bytes()
+    for name in ("2024-10-05.duckdb.wal", "2024-10-04.duckdb.compacting.wal"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    assert store.retention.bytes() == before
+
+
 def test_a_trace_in_several_steps_is_judged_as_a_whole(store: DuckDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its spans are far from one another in the file, and only the last has an error: all of them stay."""
     monkeypatch.setattr(retention, "_JUDGED", 1)

@@ -133,7 +133,12 @@ class Soak:
         while not done.wait(min(1.0, self.seconds / 30)):
             self.memory.append(server.resident())
             self.sizes.append(_on_disk(server.data))
-            if (sweep := server.ask("/api/v1/retention/status")["sweep"]) and sweep["ended"]:
+            try:
+                sweep = server.ask("/api/v1/retention/status")["sweep"]
+            except Exception as error:
+                self.errors.append(f"asking how retention goes: {error!r}")
+                continue
+            if sweep and sweep["ended"]:
                 self.sweeps.add(int(sweep["ended"]) / SECOND)
 
     def _ask(self, server: Server, traffic: Traffic, done: threading.Event) -> None:

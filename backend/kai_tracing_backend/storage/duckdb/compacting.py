@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,11 @@ class Compactor:
 
     def live_bytes(self) -> int:
         """The bytes of all files without their free blocks."""
-        paths = [path for path in self._files.folder.iterdir() if ".duckdb" in path.name]
-        total = sum(path.stat().st_size for path in paths if not path.name.endswith(_SUFFIX))
+        total = 0
+        for path in self._files.folder.iterdir():
+            if ".duckdb" in path.name and _SUFFIX not in path.name:
+                with suppress(FileNotFoundError):  # a log goes when it is written into its file
+                    total += path.stat().st_size
         for file in list(self._files.days.values()):
             with self._files.reading(file) as cursor:
                 if cursor is not None:
