@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kai_tracing_inmemory import CapturedSpans, InMemoryProvider, SpanAssertions, capture_spans
 
@@ -230,6 +230,7 @@ trees: Any = st.recursive(
 )
 
 
+@settings(deadline=None)  # a loaded machine may take any time
 @given(st.lists(trees, max_size=3), st.randoms(use_true_random=False))
 def test_a_snapshot_fits_its_tree(traces: Any, random: Any) -> None:
     """Whatever was recorded, `snapshot` gives what `assert_tree` accepts, and in any order when told so."""
