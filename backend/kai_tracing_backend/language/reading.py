@@ -34,6 +34,7 @@ from kai_tracing_backend.language.vocabulary import (
     ALIASES,
     ENUMS,
     FUNCTIONS,
+    ID_DIGITS,
     INTRINSICS,
     METRICS,
     MISNOMERS,
@@ -268,6 +269,8 @@ def _check_comparison(left: _At, op: Token, right: _At) -> None:
         if (wrong := check_regex(str(right.node.value))) is not None:
             raise Mistake(wrong, right.position)
         return
+    _check_id(left, right)
+    _check_id(right, left)
     equality = op in ("=", "!=")
     if "nil" in kinds:
         other = left if kinds[1] == "nil" else right
@@ -283,6 +286,16 @@ def _check_comparison(left: _At, op: Token, right: _At) -> None:
     enums = [kind for kind in kinds if kind in ("status", "kind")]
     if enums or None not in groups:
         raise Mistake(_mismatch(left, right, enums), right.position)
+
+
+def _check_id(field: _At, other: _At) -> None:
+    node, given = field.node, other.node
+    if not (isinstance(node, Field) and node.scope == "intrinsic" and isinstance(given, Literal)):
+        return
+    digits = ID_DIGITS.get(node.name)
+    if digits and given.kind == "string" and not re.fullmatch(f"[0-9a-fA-F]{{1,{digits}}}", str(given.value)):
+        none = f"; where there is none, {node.name} = nil" if not given.value else ""
+        raise Mistake(f"an id of up to {digits} hexadecimal digits is expected{none}", other.position)
 
 
 def _mismatch(left: _At, right: _At, enums: list[str]) -> str:

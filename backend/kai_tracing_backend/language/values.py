@@ -11,13 +11,11 @@ from kai_tracing_backend.language.nodes import Arithmetic, Comparison, Field, Li
 from kai_tracing_backend.language.nodes import Value as ValueNode
 from kai_tracing_backend.language.regex import full_match
 from kai_tracing_backend.language.trace import Trace
+from kai_tracing_backend.language.vocabulary import ID_DIGITS
 from kai_tracing_backend.model import StoredSpan
 from kai_tracing_backend.values import Value
 
-__all__ = ["ID_DIGITS", "compares", "field_values", "fits", "id_text", "number_of", "scalars"]
-
-ID_DIGITS = {"trace:id": 32, "link:traceID": 32, "span:id": 16, "span:parentID": 16, "link:spanID": 16}
-"""Intrinsics that are ids, with their number of digits: a shorter one in a query has zeros on the left."""
+__all__ = ["compares", "field_values", "fits", "id_text", "number_of", "scalars"]
 
 _ORDERED: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = ["ALIASES", "ENUMS", "FUNCTIONS", "INTRINSICS", "METRICS", "MISNOMERS", "SCOPES", "UNITS", "Kind"]
+__all__ = [
+    "ALIASES",
+    "ENUMS",
+    "FUNCTIONS",
+    "ID_DIGITS",
+    "INTRINSICS",
+    "METRICS",
+    "MISNOMERS",
+    "SCOPES",
+    "UNITS",
+    "Kind",
+]
 
 Kind: TypeAlias = Literal["string", "int", "float", "duration", "bool", "status", "kind", "nil"]
 
@@ -31,6 +42,9 @@ INTRINSICS: dict[str, Kind] = {
     "instrumentation:name": "string",
     "instrumentation:version": "string",
 }
+
+ID_DIGITS = {"trace:id": 32, "link:traceID": 32, "span:id": 16, "span:parentID": 16, "link:spanID": 16}
+"""Intrinsics that are ids, with their number of digits: a shorter one in a query has zeros on the left."""
 """What every span has, with its type. Of `nestedSetParent` only the sign is kept: -1 for a root, else 1."""
 
 ALIASES = {

@@ -8,7 +8,7 @@ its found spans. So when a slice is done all that comes is older, and there is n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +20,7 @@ from kai_tracing_backend.storage.duckdb.files import DayFile
 from kai_tracing_backend.storage.duckdb.reading import DAY, Reading, first_moment
 from kai_tracing_backend.storage.duckdb.search_candidates import CandidateReader
 from kai_tracing_backend.storage.duckdb.search_filters import QueryFilters
+from kai_tracing_backend.storage.duckdb.search_relations import RelationReader
 from kai_tracing_backend.storage.duckdb.traces import TraceIds, TraceReader
 
 __all__ = ["search"]
@@ -27,7 +28,8 @@ __all__ = ["search"]
 _CURSOR = re.compile(r"([0-9]{1,19})\.([0-9a-f]{32})")
 _FIRST_SLICE = 300_000_000_000
 _GROWTH = 4
-_FEWEST, _MOST = 40, 4_000  # traces that are looked at together
+_FEWEST, _MOST = 40, 4_000  # traces that are read together
+_MOST_RELATED = 50_000  # whose spans are looked at together, how they stand to one another
 
 
 @dataclass(frozen=True, order=True)
@@ -79,7 +81,9 @@ class _Search:
         self._start, self._end = start, end
         filters = QueryFilters(query)
         self._candidates = CandidateReader(reading, filters)
+        self._relations = RelationReader(reading, filters)
         self._traces = TraceReader(reading, filters)
+        self._most = _MOST_RELATED if self._relations.needed else _MOST
         self._together = min(max(2 * limit, _FEWEST), _MOST)
         self._seen: set[TraceIds] = set()
         self._waiting: list[_Hit] = []
@@ -112,19 +116,24 @@ class _Search:
             if len(found) > together:
                 done = found[-1][2] + 1  # of all that has a span from here on we know
                 found = [row for row in found if row[2] >= done]
-                together = min(_MOST, 2 * together) if found else 2 * together
+                size = max(_FIRST_SLICE, 2 * (until - done))
+                together = min(self._most, 2 * together) if found else 2 * together
             else:
                 size *= _GROWTH
-            self._look_at(file, [(high, low) for high, low, _ in found])
+            self._look_at(file, around, [(high, low) for high, low, _ in found])
             until = done
             yield done
 
-    def _look_at(self, file: DayFile, traces: list[TraceIds]) -> None:
+    def _look_at(self, file: DayFile, others: Sequence[DayFile], traces: list[TraceIds]) -> None:
         new = [ids for ids in traces if ids not in self._seen]
         self._seen.update(new)
-        if not new:
-            return
-        for trace, sets in self._traces.found(self._around(file), new):
+        if self._relations.needed:
+            new = self._relations.fitting(file, others, new)
+        for first in range(0, len(new), _MOST):
+            self._read(file, new[first : first + _MOST])
+
+    def _read(self, file: DayFile, traces: list[TraceIds]) -> None:
+        for trace, sets in self._traces.found(self._around(file), traces):
             starts = [trace.spans[index].start_time for one in sets for index in one.indices]
             if inside := [start for start in starts if self._start <= start < self._end]:
                 self._waiting.append(_Hit(_Place(-min(inside), trace.spans[0].trace_id), trace, sets))

@@ -21,7 +21,8 @@ from kai_tracing_backend.language.nodes import (
     Literal,
     Not,
 )
-from kai_tracing_backend.language.values import ID_DIGITS, fits, id_text, scalars
+from kai_tracing_backend.language.values import fits, id_text, scalars
+from kai_tracing_backend.language.vocabulary import ID_DIGITS
 from kai_tracing_backend.storage.duckdb.expressions import Bounds, joined, negated
 from kai_tracing_backend.storage.duckdb.search_values import (
     SQL,
@@ -32,7 +33,7 @@ from kai_tracing_backend.storage.duckdb.search_values import (
 )
 from kai_tracing_backend.values import Value
 
-__all__ = ["Plain", "SearchConditions", "as_plain"]
+__all__ = ["Plain", "SearchConditions", "as_plain", "fewest_children"]
 
 _FLIPPED = {"=": "=", "!=": "!=", ">": "<", ">=": "<=", "<": ">", "<=": ">="}
 _HEX = re.compile(r"[0-9a-f]+")
@@ -44,6 +45,7 @@ _COLUMNS = {
     "status": "status",
     "kind": "kind",
 }
+_CHILDREN = Field("span:childCount", "intrinsic")
 _NUMBER = ("int", "float", "duration")
 
 
@@ -231,6 +233,18 @@ def _fits(value: Value, plain: Plain) -> bool:
     if plain.literal.kind == "nil":
         return (value is not None) == (plain.op == "!=")
     return value is not None and fits(list(scalars([value])), plain.op, [plain.literal.value])
+
+
+def fewest_children(condition: Condition) -> int:
+    """How many children a span that fulfils it has at least."""
+    if isinstance(condition, And):
+        return max(map(fewest_children, condition.parts))
+    if not isinstance(condition, Comparison) or (plain := as_plain(condition)) is None or plain.field != _CHILDREN:
+        return 0
+    value = plain.literal.value
+    if not isinstance(value, (int, float)) or plain.op not in (">", ">=", "="):
+        return 0
+    return min(max(0, int(value)), 1 << 62)
 
 
 # -- expressions put together ------------------------------------------------------------------------------------------

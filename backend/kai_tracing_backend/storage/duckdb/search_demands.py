@@ -27,7 +27,7 @@ from kai_tracing_backend.language.nodes import (
     walk,
 )
 from kai_tracing_backend.storage.duckdb.expressions import joined, negated
-from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions, as_plain
+from kai_tracing_backend.storage.duckdb.search_conditions import SearchConditions, as_plain, fewest_children
 from kai_tracing_backend.storage.duckdb.search_values import number
 
 __all__ = ["Demands", "found_by"]
@@ -79,7 +79,8 @@ class Demands:
 
     def _spansets(self, node: Spansets) -> str:
         if isinstance(node, Filter):
-            return joined("AND", "TRUE", [_one_is(self._maybe[node]), self._whole(node.condition)])
+            large = self._spans_more_than(fewest_children(node.condition))
+            return joined("AND", "TRUE", [large, _one_is(self._maybe[node]), self._whole(node.condition)])
         if node.op[0] == "!":  # finds spans of the right side, whether there are any of the left or not
             return self._spansets(node.right)
         sides = [self._spansets(node.left), self._spansets(node.right)]
@@ -87,16 +88,20 @@ class Demands:
             return joined("OR", "FALSE", sides)
         return joined("AND", "TRUE", [*sides, self._related(node)])
 
+    def _spans_more_than(self, count: int) -> str:
+        return f"(count(*) > {self._conditions.value(count)})" if count > 1 else "TRUE"
+
     def _related(self, node: SpansetOperation) -> str:
-        """A span of the one side may be the parent of one of the other: its id is named there.
+        """A span of the one side may be the parent of one of the other (or of anyone, for ancestors): its id is named.
 
         The half that a server adds to a client's span (B3) has its id, and is its child.
         """
         op = node.op.removeprefix("&")
-        if op not in (">", "<"):
+        if op[0] not in "<>":
             return "TRUE"
         sides = [self.found(side) for side in (node.left, node.right)]
-        above, below = sides if op == ">" else reversed(sides)
+        above, below = sides if op[0] == ">" else reversed(sides)
+        below = below if len(op) == 1 else "TRUE"
         parents, named = f"list(span_id) FILTER ({above})", f"list(parent_id) FILTER ({below})"
         halves = f"list(span_id) FILTER (({below}) AND flags & {SHARED} <> 0)"
         return f"(list_has_any({parents}, {named}) OR list_has_any({parents}, {halves}))"
@@ -172,7 +177,10 @@ def _reached(stage: AggregateFilter, number: str, left: _Left, limit: str) -> st
 def _asks_single_spans(node: Spansets) -> bool:
     """A trace is found if, and because, one of its spans is."""
     return not any(
-        (isinstance(part, SpansetOperation) and part.op != "||") or _is_whole(part) for part, _ in walk(node)
+        (isinstance(part, SpansetOperation) and part.op != "||")
+        or (isinstance(part, Filter) and fewest_children(part.condition) > 1)
+        or _is_whole(part)
+        for part, _ in walk(node)
     )
 
 

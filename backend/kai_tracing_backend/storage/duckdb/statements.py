@@ -19,7 +19,7 @@ def _whole(text: str) -> str:
 _WHOLE = {name: _whole(text) for name, text in _TEXTS.items()}
 
 
-def statement(name: str, **parts: str) -> str:
+def statement(name: str, /, **parts: str) -> str:
     """The text of `sql/<name>.sql`, with the texts that it includes.
 
     `parts` are put into the places `/* part */` that it has for them: expressions and names of this package's own.

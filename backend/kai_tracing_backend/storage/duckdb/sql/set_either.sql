@@ -1,0 +1,1 @@
+FROM /* left */ UNION ALL FROM /* right */

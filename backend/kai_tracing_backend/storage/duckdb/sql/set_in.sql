@@ -1,0 +1,1 @@
+FROM /* of */ SEMI JOIN /* related */ USING (trace, id)

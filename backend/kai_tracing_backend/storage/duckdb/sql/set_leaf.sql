@@ -1,0 +1,1 @@
+SELECT trace, id FROM chosen WHERE /* passed */

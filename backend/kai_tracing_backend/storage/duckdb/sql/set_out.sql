@@ -1,0 +1,1 @@
+FROM /* of */ ANTI JOIN /* related */ USING (trace, id)
