@@ -48,6 +48,7 @@ from kai_tracing_backend.self_tracing import UNTRACED, self_tracing
 from kai_tracing_backend.settings import BackendSettings, option, variable
 from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
+from kai_tracing_backend.storage.reserve import Reserve
 from kai_tracing_backend.tenants import DEFAULT_TENANT, Tenants
 from kai_tracing_core.http.asgi import TracingMiddleware
 
@@ -100,7 +101,8 @@ class Backend:
 
     def _listeners(self) -> Iterator[Listener]:
         """Everything that is not switched off."""
-        intake, origins = Intake(), Origins(self.settings.cors_origins)
+        intake = Intake(Reserve(self.settings.data, self.settings.disk_reserve))
+        origins = Origins(self.settings.cors_origins)
         if port := self._port("api_port"):
             api = api_app()
             api.state.keeper, api.state.issuer = self.keeper, self._issuer

@@ -71,6 +71,9 @@ class BackendSettings(Section):
     query_timeout: float = setting(default=30.0, gt=0, le=3_600, description="seconds that a query may take")
     query_rows: int = setting(default=5_000_000, ge=1, description="rows that a query may read")
     queue_bytes: int = setting(default=256 << 20, gt=0, description="bytes of spans that may wait to be written")
+    disk_reserve: int = setting(
+        default=128 << 20, ge=0, description="free bytes of the disk that senders do not get; 0 is none"
+    )
     retention_file: Path | None = setting(default=None, description="policy (YAML): how long traces are kept")
     retention_interval: float = setting(
         default=3_600.0, ge=0, le=86_400, description="seconds between sweeps; 0 is none"

@@ -54,8 +54,12 @@ class Disk:
     def leave(self, mebibytes: int) -> None:
         """Have so much free, of what was free at first less what others wrote."""
         self._ballast.unlink(missing_ok=True)
+        self._ballast.write_bytes(bytes(self.room() - (mebibytes << 20)))
+
+    def room(self) -> int:
+        """Bytes that are free."""
         free = os.statvfs(self._ballast.parent)
-        self._ballast.write_bytes(bytes(free.f_bavail * free.f_frsize - (mebibytes << 20)))
+        return free.f_bavail * free.f_frsize
 
     def free(self) -> None:
         """Have all free that others did not write."""
@@ -78,9 +82,9 @@ def _with_tools() -> dict[str, str]:
 class Server(Serving):
     """`kai-tracing serve` on the disk, and what is sent to it."""
 
-    def __init__(self, disk: Disk, folder: Path, tail: str) -> None:
-        data = disk.mounted / "data"
-        super().__init__(folder, "otlp_http", inside=disk.inside, data=data, tail_sampling=tail)
+    def __init__(self, disk: Disk, folder: Path, tail: str, reserve: int = 0) -> None:
+        settings = {"data": disk.mounted / "data", "tail_sampling": tail, "disk_reserve": reserve}
+        super().__init__(folder, "otlp_http", inside=disk.inside, **settings)
         self.wait()
 
     def send(self, number: int) -> int:
@@ -180,3 +184,28 @@ def test_a_full_disk_loses_nothing_and_is_over_when_there_is_room(tmp_path: Path
     assert status == 0, log
     assert log.count("spans of default are refused: there is no room on the disk") == 3
     assert log.count("spans of default are stored again") == 1
+
+
+def test_senders_do_not_get_the_reserve(tmp_path: Path) -> None:
+    """They are refused while the reserve is still there, but for what one request takes, and not when there is more."""
+    reserve = 64 << 20
+    numbers = iter(range(1, 10_000))
+    refused: list[int] = []
+    disk = Disk(tmp_path, "tmpfs")
+    server = Server(disk, tmp_path, "", reserve)
+    try:
+        disk.leave(72)
+        stored = fill(server, numbers, refused)
+        assert stored
+        assert reserve - (8 << 20) < disk.room() < reserve
+        disk.free()
+        assert [server.send(number) for number in refused] == [200] * len(refused)
+        assert {number: server.spans(number) for number in [*stored, *refused]} == dict.fromkeys(
+            [*stored, *refused], SPANS
+        )
+    finally:
+        status = server.stop()
+        disk.close()
+    log = server.log.read_text()
+    assert status == 0, log
+    assert "less than the 67,108,864 of the reserve (TRACING_BACKEND_DISK_RESERVE)" in log

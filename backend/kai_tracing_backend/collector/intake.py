@@ -21,6 +21,7 @@ from kai_tracing_backend.collector.validation import Accepted
 from kai_tracing_backend.columns import SpanColumns
 from kai_tracing_backend.storage.contract import StoreError, StoreFullError
 from kai_tracing_backend.storage.queue import QueueFullError
+from kai_tracing_backend.storage.reserve import Reserve
 from kai_tracing_backend.tenants import Tenant, tenant_of
 from kai_tracing_backend.troubles import Trouble
 
@@ -44,7 +45,8 @@ Decode: TypeAlias = "Callable[[bytes], Decoded]"
 class Intake:
     """From a request to stored spans; one for all receivers, since they share its bounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, reserve: Reserve) -> None:
+        self._reserve = reserve
         self._held = 0
         self._unwritable: dict[str, Trouble] = defaultdict(partial(Trouble, logger))  # by tenant
         self._rejecting: dict[tuple[str, str], Trouble] = defaultdict(partial(Trouble, logger))  # by tenant, receiver
@@ -122,6 +124,7 @@ class Intake:
         self._count(tenant, receiver, len(columns), accepted)
         unwritable = self._unwritable[tenant.name]
         try:
+            self._reserve.check()
             future = await run_in_threadpool(lambda: tenant.pipeline.submit(columns.finish()))
             await asyncio.wrap_future(future)
         except QueueFullError as error:
