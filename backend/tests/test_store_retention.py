@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,28 @@ def store(tmp_path: Path) -> Any:
     opened = DuckDBStore(tmp_path, memory_limit="500MB")
     yield opened
     opened.close()
+
+
+def test_a_copy_takes_the_place_of_a_file_that_somebody_has_open(store: DuckDBStore, tmp_path: Path) -> None:
+    """DuckDB attaches a file again only when the last connection to it as it was is closed: that is waited for."""
+    store.write(batch(span(1, 1)))
+    files, copy = store._files, tmp_path / "copy"
+    (file,) = files.days.values()
+    with files.cursor(file.name) as cursor:
+        cursor.execute("CHECKPOINT")
+    shutil.copy(file.path, copy)
+    held = files._connection.cursor()
+    held.execute(f'USE "{file.name}"')
+    held.execute("BEGIN")
+    held.execute("SELECT count(*) FROM spans").fetchall()
+    closing = threading.Timer(0.3, held.close)
+    closing.start()
+    try:
+        assert files.replace(file, copy)
+    finally:
+        closing.join()
+    assert len(store.trace("1")) == 1
+    assert store.write(batch(span(1, 2))) == 1
 
 
 def fill(store: SpanStore, traces: int = 8_000) -> None:

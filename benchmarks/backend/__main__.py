@@ -14,6 +14,7 @@ import pyarrow as pa
 from kai_tracing_backend.language import parse
 from kai_tracing_backend.storage.duckdb.store import DuckDBStore
 
+from benchmarks.backend.ingest import ingested
 from benchmarks.backend.spans import DAY, DAY_START, batches
 
 _TURNS = 15
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="spans of one commit")
     parser.add_argument("--days", type=float, help="over how much time they are spread; by default 10 million a day")
     parser.add_argument("--threads", type=int, default=2, help="threads of the store")
+    parser.add_argument("--ingest", type=float, default=30.0, help="seconds of sending to a server; 0 leaves it out")
     parser.add_argument("--folder", type=Path, help="where to keep the store; by default it is gone afterwards")
     arguments = parser.parse_args()
     days = arguments.days or min(1.0, arguments.spans / 10e6)
@@ -43,6 +45,11 @@ def main() -> None:
             _ask(store, sample, DAY_START, DAY_START + int(days * DAY))
         finally:
             store.close()
+        if arguments.ingest:
+            served = Path(temporary) / "served"
+            served.mkdir()
+            sent, used = ingested(served, arguments.ingest)
+            _row("OTLP/HTTP to settled rows, spans a second of one core", f"{sent / used:,.0f}", "≥ 25,000")
 
 
 def _write(store: DuckDBStore, spans: int, rows: int, days: float) -> tuple[int, pa.Table]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ HISTORY = "history"
 
 _MIGRATIONS: dict[int, str] = {1: "migrate_{}_1", 2: "migrate_{}_2"}
 """The statement's name that makes the next version of a version's tables; `{}` is `day` or `history`."""
+
+_PATIENCE = 5.0  # seconds that a file is waited for
 
 _NO_ROOM = ("No space left", "File too large", "Disk quota", "out of disk", "max_temp_directory_size")
 
@@ -67,8 +70,8 @@ class Files:
                 **self._options,
                 # Of each column of a run little is left: in larger blocks there is more of nothing.
                 "default_block_size": 65_536,
-                # What the lowest DuckDB that is supported can read.
-                "storage_compatibility_version": "v1.4.0",
+                # What the lowest DuckDB that is supported can read; before, blocks of this size had no ALP for doubles.
+                "storage_compatibility_version": "v1.5.0",
                 # A commit waits for no checkpoint; `Maintenance` makes them.
                 "checkpoint_threshold": "1GB",
                 "temp_directory": str(self.folder / "temporary"),
@@ -97,8 +100,7 @@ class Files:
 
     def _attach(self, path: Path, name: str) -> None:
         try:
-            quoted = str(path).replace("'", "''")  # before DuckDB 2.0 a path cannot be a parameter
-            self._connection.execute(f"ATTACH '{quoted}' AS \"{name}\"")
+            self._attach_free(path, name)
         except duckdb.Error as error:
             if "lock" in str(error).lower():
                 raise StoreError(
@@ -112,6 +114,20 @@ class Files:
         except BaseException:
             self._connection.execute(f'DETACH "{name}"')
             raise
+
+    def _attach_free(self, path: Path, name: str) -> None:
+        """Attach a file; one that was detached is held until the last of those who had it open lets go."""
+        quoted = str(path).replace("'", "''")  # before DuckDB 2.0 a path cannot be a parameter
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._connection.execute(f"ATTACH '{quoted}' AS \"{name}\"")
+            except duckdb.Error as error:
+                if "already attached" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _migrate(self, cursor: duckdb.DuckDBPyConnection, path: Path, kind: str) -> None:
         tables = {name for (name,) in cursor.execute("SHOW TABLES").fetchall()}

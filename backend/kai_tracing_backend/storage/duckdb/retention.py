@@ -157,7 +157,8 @@ class DuckDBRetention:
         for one in (file, *self._others(file)):
             cursor.execute(f'USE "{one.name}"')
             parameters = {"rules": rules, "shared": one is not file}
-            keep_copy(one.day, _reader(cursor.sql(statement("keep_archived"), params=parameters)))
+            found = cursor.sql(statement("keep_archived"), params=parameters)
+            keep_copy(one.day, found.to_arrow_reader(_ARCHIVED_ROWS))
 
     def compact(self, day: date, least: float) -> int | None:
         """Give freed room back; see `contract.Retention.compact`."""
@@ -231,12 +232,6 @@ class DuckDBRetention:
 
     def _others(self, file: DayFile) -> list[DayFile]:
         return [other for day, other in sorted(self._files.days.items()) if day != file.day]
-
-
-def _reader(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
-    """Batch by batch; DuckDB 1.4 has another name for it than 2.0."""
-    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    return read(_ARCHIVED_ROWS)
 
 
 def _end(file: DayFile) -> int:
