@@ -93,6 +93,8 @@ def test_thrift_means_the_same(
 def test_spans_without_a_time_are_all_there(urls: tuple[str, str]) -> None:
     """A recorded trace of which some have none: every span as it was sent, from both."""
     ((_, body),) = files("zipkin-smartthings-*.json.gz").items()
+    # A trace of this test's own: Zipkin's memory keeps what other tests sent of it, too.
+    body = body.replace(json.loads(body)[0]["traceId"].encode(), f"{time.time_ns():016x}".encode())
     sent = json.loads(body)
     assert any("timestamp" not in span for span in sent)
     for url in urls:
