@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -135,7 +136,7 @@ class _Map:
         self.offsets = array("i", [0])
 
     def finish(self) -> pa.Array:
-        offsets = pa.Array.from_buffers(pa.int32(), len(self.offsets), [None, pa.py_buffer(self.offsets.tobytes())])
+        offsets = pa.Array.from_buffers(pa.int32(), len(self.offsets), [None, pa.py_buffer(self.offsets)])
         return pa.MapArray.from_arrays(offsets, pa.array(self.keys, pa.string()), pa.array(self.values, self.type))
 
 
@@ -146,21 +147,22 @@ class SpanColumns:
         self._rows: list[tuple[Any, ...]] = []
         self._trace_ids: list[bytes] = []
         self._span_ids: list[bytes] = []
-        self._promoted: dict[str, list[Any]] = {key: [] for key in PROMOTED}
-        self._maps = {kind: _Map(_ARROW[kind]) for kind in MAPS}
-        self._other = _Map(pa.string())
-        self._shared: dict[str, dict[str, int]] = {"service": {}, "resource": {}, "scope": {}}
-        self._indices = {name: array("i") for name in self._shared}
-        self._current: list[tuple[array[int], int]] = []
+        self._promoted: dict[str, tuple[type, list[Any]]] = {key: (kind, []) for key, kind in PROMOTED.items()}
+        self._maps = [*(_Map(_ARROW[kind]) for kind in MAPS), _Map(pa.string())]
+        # Looked up once and not for every span.
+        *adds, self._add_other = [(column.keys.append, column.values.append) for column in self._maps]
+        self._add = dict(zip(MAPS, adds, strict=True))
+        self._ends = [(column.offsets.append, column.keys) for column in self._maps]
+        self._shared: tuple[dict[str, int], ...] = ({}, {}, {})  # service, resource, scope
+        self._origins: list[tuple[int, tuple[int, ...]]] = []  # from which row on
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def origin(self, service: str, resource: str, scope: str) -> None:
         """Whose spans are added from now on; resource and scope as `dump_resource` and `dump_scope` write them."""
-        self._current = []
-        for (name, known), value in zip(self._shared.items(), (service, resource, scope), strict=True):
-            self._current.append((self._indices[name], known.setdefault(value, len(known))))
+        texts = zip(self._shared, (service, resource, scope), strict=True)
+        self._origins.append((len(self._rows), tuple(known.setdefault(text, len(known)) for known, text in texts)))
 
     def add(
         self,
@@ -177,25 +179,22 @@ class SpanColumns:
         self._rows.append(fields)
         self._trace_ids.append(trace_id)
         self._span_ids.append(span_id)
-        for indices, index in self._current:
-            indices.append(index)
-        maps, other = self._maps, self._other
+        promoted, add = self._promoted, self._add
         for key, value in attributes.items():
             kind = type(value)
-            if PROMOTED.get(key) is kind:
-                column = self._promoted[key]
-                if len(column) < row:
-                    column.extend([None] * (row - len(column)))
-                column.append(value)
-            elif (target := maps.get(kind)) is not None:
-                target.keys.append(key)
-                target.values.append(value)
+            if (column := promoted.get(key)) is not None and column[0] is kind:
+                values = column[1]
+                if len(values) < row:
+                    values.extend([None] * (row - len(values)))
+                values.append(value)
+            elif (adds := add.get(kind)) is not None:
+                adds[0](key)
+                adds[1](value)
             else:
-                other.keys.append(key)
-                other.values.append(dump(value))
-        for target in maps.values():
-            target.offsets.append(len(target.keys))
-        other.offsets.append(len(other.keys))
+                self._add_other[0](key)
+                self._add_other[1](dump(value))
+        for end, keys in self._ends:
+            end(len(keys))
 
     def keys(self) -> list[tuple[bytes, bytes, int, int, int]]:
         """Of every span its trace's id, its own, its parent's (0 is none), its start and its kind."""
@@ -239,17 +238,25 @@ class SpanColumns:
         columns.append(_uint64(_integers(self._span_ids)))
         by_field = zip(*self._rows, strict=True) if rows else [()] * len(_FIELDS)
         columns += [pa.array(values, kind) for values, (_, kind) in zip(by_field, _FIELDS, strict=True)]
-        for name, known in self._shared.items():
-            indices = pa.Array.from_buffers(pa.int32(), rows, [None, pa.py_buffer(self._indices[name].tobytes())])
+        for indices, known in zip(self._indices(), self._shared, strict=True):
             columns.append(pa.DictionaryArray.from_arrays(indices, pa.array(list(known), pa.string())))
-        for key, values in self._promoted.items():
+        for kind, values in self._promoted.values():
             if values:
-                columns.append(pa.array(values + [None] * (rows - len(values)), _ARROW[PROMOTED[key]]))
+                columns.append(pa.array(values + [None] * (rows - len(values)), _ARROW[kind]))
             else:
-                columns.append(pa.nulls(rows, _ARROW[PROMOTED[key]]))
-        columns += [column.finish() for column in (*self._maps.values(), self._other)]
+                columns.append(pa.nulls(rows, _ARROW[kind]))
+        columns += [column.finish() for column in self._maps]
         self.__init__()  # type: ignore[misc]  # nothing of it is in the next batch
         return pa.Table.from_arrays(columns, schema=BATCH)
+
+    def _indices(self) -> Iterator[pa.Array]:
+        """Of every span the indices of its service, resource and scope."""
+        bounds = [*self._origins, (len(self._rows), ())]
+        for which in range(len(self._shared)):
+            indices = array("i")
+            for (first, origin), (end, _) in pairwise(bounds):
+                indices += array("i", [origin[which]]) * (end - first)
+            yield pa.Array.from_buffers(pa.int32(), len(indices), [None, pa.py_buffer(indices)])
 
 
 def _integers(ids: Sequence[bytes]) -> array[int]:

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kai_tracing_backend.app import Backend
 from kai_tracing_backend.collector.otlp import decode_json, decode_protobuf
+from kai_tracing_backend.collector.otlp_messages import Remembered
 from kai_tracing_backend.collector.validation import MAX_REJECTED
 from kai_tracing_backend.collector.wire import field
 from kai_tracing_backend.collector.zipkin import decode as decode_zipkin
+from kai_tracing_backend.columns import to_span
 from kai_tracing_backend.testing.store_contract import EVER
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -244,6 +246,36 @@ def test_a_resource_or_scope_is_bounded(which: str) -> None:
     columns, accepted = decode_protobuf(request.SerializeToString())
     assert (len(columns), accepted.rejected) == (0, 1)
     assert "larger than" in accepted.message
+
+
+def test_what_was_read_before_is_remembered_within_bounds() -> None:
+    """So many messages, and no long ones; one that is not valid is refused each time."""
+    read: list[bytes] = []
+
+    def parsed(message: bytes) -> int:
+        read.append(message)
+        return int(message)
+
+    numbers = Remembered(parsed, most=2, longest=3)
+    assert [numbers[text] for text in (b"1", b"1", b"22", b"1", b"4444", b"4444")] == [1, 1, 22, 1, 4444, 4444]
+    assert read == [b"1", b"22", b"4444", b"4444"]
+    for _ in range(2):
+        with pytest.raises(ValueError, match="invalid literal"):
+            numbers[b"x"]
+    assert (numbers[b"5"], len(numbers)) == (5, 1)
+
+
+def test_attributes_alike_in_text_are_told_apart() -> None:
+    """One key with "1", 1, 1.0 and true, each after another value of that key; twice, since it is remembered."""
+    values = {"string_value": "1", "int_value": 1, "double_value": 1.0, "bool_value": True}
+    request = message(count=len(values))
+    for span, (field_name, value) in zip(request.resource_spans[0].scope_spans[0].spans, values.items(), strict=True):
+        span.attributes.add(key="a.key").value.string_value = "before"
+        setattr(span.attributes.add(key="a.key").value, field_name, value)
+    for _ in range(2):
+        columns, _accepted = decode_protobuf(request.SerializeToString())
+        found = [to_span(row).attributes["a.key"] for row in columns.finish().to_pylist()]
+        assert [(type(value), value) for value in found] == [(type(value), value) for value in values.values()]
 
 
 def test_a_span_that_cannot_be_parsed_is_left_out() -> None:

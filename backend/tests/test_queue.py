@@ -50,6 +50,26 @@ def test_what_waits_is_written_together_and_bounded() -> None:
         queue.submit(one)
 
 
+def test_a_commit_waits_for_what_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that are being decoded come into the same commit, until there is enough of them; not for ever."""
+    store = SlowStore()
+    store.may_write.set()
+    queue = WriteQueue(store)
+    monkeypatch.setattr("kai_tracing_backend.storage.queue._PATIENCE", 600.0)
+    with queue.coming():
+        with queue.coming():
+            first = queue.submit(batch(span()))
+        second = queue.submit(batch(span(2), span(3)))
+    assert (first.result(30), second.result(30), store.groups) == (1, 2, [3])
+    monkeypatch.setattr("kai_tracing_backend.storage.queue._ENOUGH_ROWS", 2)
+    with queue.coming():
+        assert queue.submit(batch(span(4), span(5))).result(30) == 2
+    monkeypatch.setattr("kai_tracing_backend.storage.queue._PATIENCE", 0.01)
+    with queue.coming():
+        assert queue.submit(batch(span(6))).result(30) == 1
+    queue.close()
+
+
 def test_one_batch_that_cannot_be_written_fails_alone() -> None:
     """The others of its group are stored; where there is no room, all are told so, and nothing is tried twice."""
     store = SlowStore()

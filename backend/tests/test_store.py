@@ -165,7 +165,7 @@ def test_a_newer_file_is_refused_and_an_older_one_upgraded(tmp_path: Path, monke
     monkeypatch.setattr(files, "VERSION", 4)
     monkeypatch.setattr(files, "_MIGRATIONS", {3: "migrate"})
 
-    def statement(name: str) -> str:
+    def statement(name: str, **parts: str) -> str:
         migrated.append(name)
         return "CREATE TABLE extra (x INTEGER)"
 

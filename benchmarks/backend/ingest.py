@@ -18,14 +18,15 @@ _PATIENCE = 180.0  # seconds for the rest to be settled, which begins a minute a
 def ingested(folder: Path, seconds: float) -> tuple[int, float]:
     """Send for so long as fast as the server answers. Returns how many spans, and its processor seconds for them.
 
-    The spans are of a day that is over, so that all of them are settled in the end, and that is waited for.
+    The spans are of a day that is over, so that all of them are settled in the end, and that is waited for. In their
+    own times, too, they take as long.
     """
     requests = Requests(_STOCK, _ROWS)
     end = time.time_ns() // _DAY * _DAY - _DAY // 2
     server = Server(folder)
     try:
         before = server.processor()
-        traffic = Traffic(server, requests, seconds, None, days=0.1, end=end)
+        traffic = Traffic(server, requests, seconds, None, days=seconds * SECOND / _DAY, end=end)
         traffic.run(_SENDERS)
         _settled(server)
         if traffic.errors:

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias
 
 from anyio import CapacityLimiter, to_thread
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from kai_tracing_backend.collector.refusals import RefusedError
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 MAX_BODY = 64 << 20
 """Bytes of a request after decompression (OTLP, "OTLP/HTTP Request"), and before it."""
 
-_DECODERS = 2  # at once: more would not be faster, and hold more memory
+_LARGE = 4 << 20  # bytes of a request that takes so long to decode that small ones are not to wait for it
 _MAX_HELD = 512 << 20  # of all requests together
 _MAX_DISCARDED = 512 << 20
 _DISCARDING = 30.0  # seconds
@@ -50,7 +50,8 @@ class Intake:
         self._held = 0
         self._unwritable: dict[str, Trouble] = defaultdict(partial(Trouble, logger))  # by tenant
         self._rejecting: dict[tuple[str, str], Trouble] = defaultdict(partial(Trouble, logger))  # by tenant, receiver
-        self._decoding = CapacityLimiter(_DECODERS)
+        # One at once would be fastest, since decoders wait for one another; so it is one of either size.
+        self._decoding = {large: CapacityLimiter(1) for large in (False, True)}
 
     async def store(self, request: Request, decode: Decode) -> Accepted:
         """Read, decode and store for the request's tenant; returns when the spans are durable.
@@ -63,7 +64,8 @@ class Intake:
             await self._read(request, body)
             encoding = request.headers.get("content-encoding", "identity").strip().lower()
             plain = partial(_decode, bytes(body), encoding, decode)
-            return await self.take(tenant_of(request), plain, getattr(request.state, "receiver", "other"))
+            receiver = getattr(request.state, "receiver", "other")
+            return await self.take(tenant_of(request), plain, receiver, large=len(body) > _LARGE)
         except ClientDisconnect as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "the request ended before its body did") from error
         finally:
@@ -93,10 +95,13 @@ class Intake:
         if self._held > _MAX_HELD:
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", 1)
 
-    async def take(self, tenant: Tenant, decode: Callable[[], Decoded], receiver: str, size: int = 0) -> Accepted:
+    async def take(
+        self, tenant: Tenant, decode: Callable[[], Decoded], receiver: str, size: int = 0, *, large: bool = False
+    ) -> Accepted:
         """Decode off the event loop and store; returns when the spans are durable.
 
-        `size` are bytes that the request holds till it is decoded, and that are not counted yet.
+        `size` are bytes that the request holds till it is decoded, and that are not counted yet; `large` is one that
+        takes long.
 
         Raises:
             RefusedError: nothing was stored; also for a ValueError of `decode`.
@@ -104,44 +109,48 @@ class Intake:
         self._held += size
         try:
             self._check_held()
-            columns, accepted = await to_thread.run_sync(decode, limiter=self._decoding)
-        except ValueError as error:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+            with tenant.queue.coming():
+                admitted = partial(self._admit, tenant, decode, receiver)
+                accepted, stored = await to_thread.run_sync(admitted, limiter=self._decoding[large or size > _LARGE])
         finally:
             self._held -= size
-        accepted.valid = len(columns)
-        await self.commit(tenant, columns, accepted, receiver)
+        with self._refusing(tenant):
+            await asyncio.wrap_future(stored)
+        self._unwritable[tenant.name].over(f"spans of {tenant.name} are stored again")
         return accepted
 
-    async def commit(
-        self, tenant: Tenant, columns: SpanColumns, accepted: Accepted | None = None, receiver: str = "other"
-    ) -> None:
-        """Store what a receiver has decoded, and count it and what was rejected; returns when it is durable.
-
-        Raises:
-            RefusedError: nothing was stored.
-        """
-        self._count(tenant, receiver, len(columns), accepted)
-        unwritable = self._unwritable[tenant.name]
+    def _admit(self, tenant: Tenant, decode: Callable[[], Decoded], receiver: str) -> tuple[Accepted, Future[int]]:
+        """Decode and submit. The future is done when the spans are durable."""
         try:
+            columns, accepted = decode()
+        except ValueError as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+        accepted.valid = len(columns)
+        self._count(tenant, receiver, accepted)
+        with self._refusing(tenant):
             self._reserve.check()
-            future = await run_in_threadpool(lambda: tenant.pipeline.submit(columns.finish()))
-            await asyncio.wrap_future(future)
+            return accepted, tenant.pipeline.submit(columns.finish())
+
+    @contextmanager
+    def _refusing(self, tenant: Tenant) -> Iterator[None]:
+        """What a sender is told where its spans cannot be stored."""
+        try:
+            yield
         except QueueFullError as error:
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, str(error), 1) from error
-        except StoreFullError as error:
-            unwritable.happened(f"spans of {tenant.name} are refused: {error}")
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "there is no room on the backend's disk", 30) from error
         except StoreError as error:
-            unwritable.happened(f"spans of {tenant.name} are refused: {error}")
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the backend's store cannot be written", 5) from error
-        unwritable.over(f"spans of {tenant.name} are stored again")
+            self._unwritable[tenant.name].happened(f"spans of {tenant.name} are refused: {error}")
+            if isinstance(error, StoreFullError):
+                refused = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "there is no room on the backend's disk", 30)
+            else:
+                refused = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the backend's store cannot be written", 5)
+            raise refused from error
 
-    def _count(self, tenant: Tenant, receiver: str, valid: int, accepted: Accepted | None) -> None:
+    def _count(self, tenant: Tenant, receiver: str, accepted: Accepted) -> None:
         """The spans of a request or packet, the good ones and the others by what is wrong with them."""
         metrics, label = tenant.metrics, tenant.metrics.tenant(tenant.name)
-        metrics.received.labels(receiver, label).inc(valid)
-        if accepted is None or not accepted.rejected:
+        metrics.received.labels(receiver, label).inc(accepted.valid)
+        if not accepted.rejected:
             return
         for reason, spans in accepted.classes.items():
             metrics.rejected.labels(receiver, label, reason).inc(spans)

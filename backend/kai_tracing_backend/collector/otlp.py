@@ -6,13 +6,13 @@ Each function takes what it can: a span that is not valid is left out and counte
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from kai_tracing_backend.collector.documents import identifier, load, mapping, objects, string, unsigned
+from kai_tracing_backend.collector.otlp_messages import KeyValue, Remembered, ResourceSpans, ScopeSpans, Span, Status
 from kai_tracing_backend.collector.validation import (
     MAX_ATTRIBUTES,
     MAX_EVENTS,
@@ -42,8 +42,9 @@ _UINT64 = (1 << 64) - 1
 _RESOURCE_SPANS = 1
 _SCOPE_SPANS = 2
 _SPANS = 2
-_ATTRIBUTES = 9
-_MOST = {_ATTRIBUTES: (MAX_ATTRIBUTES, "attributes"), 11: (MAX_EVENTS, "events"), 13: (MAX_LINKS, "links")}
+_SPAN_ATTRIBUTES = 9
+_MOST = {_SPAN_ATTRIBUTES: (MAX_ATTRIBUTES, "attributes"), 11: (MAX_EVENTS, "events"), 13: (MAX_LINKS, "links")}
+_SMALL = 2_000  # bytes of a span in which nothing can be too much: events and links take two, at least
 _LARGE = MAX_TEXT + 10_000
 _MAX_SPAN = 8 << 20  # bytes
 _MAX_SHELL = 2 << 20  # of a resource or scope
@@ -75,19 +76,16 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
         if not (scopes := [of for of in _parts(of_resource, _SCOPE_SPANS) if _has(of, _SPANS)]):
             continue
         try:
-            shell = _parsed(ResourceSpans, of_resource, without=_SCOPE_SPANS)
-            resource = _attributes(shell.resource.attributes)
-            check_attributes(resource)
-            resource_text = dump_resource(resource, shell.schema_url)
-            texts = [_scope(_parsed(ScopeSpans, of_scope, without=_SPANS)) for of_scope in scopes]
+            service, resource = _RESOURCES[_shell(of_resource, without=_SCOPE_SPANS)]
+            texts = [_SCOPES[_shell(of_scope, without=_SPANS)] for of_scope in scopes]
         except ValueError as error:
             accepted.reject(f"resource or scope: {error}", sum(1 for of in scopes for _ in _parts(of, _SPANS)))
             continue
-        for scope_text, of_scope in zip(texts, scopes, strict=True):
-            columns.origin(_service(resource), resource_text, scope_text)
+        for scope, of_scope in zip(texts, scopes, strict=True):
+            columns.origin(service, resource, scope)
             for span in _parts(of_scope, _SPANS):
                 try:
-                    _add(columns, _parsed(Span, span))
+                    _add(columns, span)
                 except ValueError as error:
                     unreadable += isinstance(error, _UnreadableError)
                     accepted.reject(error)
@@ -105,18 +103,17 @@ def _has(message: memoryview, number: int) -> bool:
     return next(_parts(message, number), None) is not None
 
 
-def _parsed(kind: Any, message: memoryview, without: int | None = None) -> Any:
-    """A message of this kind; without the field that is walked through by itself."""
-    if without is None:
-        if len(message) > _LARGE:
-            _check_large(message)
-        body = bytes(message)
-    else:
-        body = b"".join(field(number, part) for number, part in fields(message) if number != without)
-        if len(body) > _MAX_SHELL:
-            raise ValueError(f"one of {len(body)} bytes is larger than {_MAX_SHELL}")
+def _shell(message: memoryview, without: int) -> bytes:
+    """A message without the field that is walked through by itself."""
+    body = b"".join(field(number, part) for number, part in fields(message) if number != without)
+    if len(body) > _MAX_SHELL:
+        raise ValueError(f"one of {len(body)} bytes is larger than {_MAX_SHELL}")
+    return body
+
+
+def _parsed(kind: Any, message: bytes) -> Any:
     try:
-        return kind.FromString(body)
+        return kind.FromString(message)
     except DecodeError as error:
         raise _UnreadableError(f"{kind.DESCRIPTOR.name} is not protobuf: {error}") from error
 
@@ -126,7 +123,7 @@ def _check_large(span: memoryview) -> None:
     found: Counter[int] = Counter()
     for number, part in fields(span, Budget(_MAX_FIELDS, "a span")):
         found[number] += 1
-        if number == _ATTRIBUTES and len(part) > _LARGE:
+        if number == _SPAN_ATTRIBUTES and len(part) > _LARGE:
             key = next((bytes(text) for inner, text in fields(part) if inner == 1), b"").decode(errors="replace")
             raise ValueError(f"the attribute {key[:100]!r} is longer than {MAX_TEXT}")
     for number, (highest, what) in _MOST.items():
@@ -136,31 +133,28 @@ def _check_large(span: memoryview) -> None:
         raise ValueError(f"a span of {len(span)} bytes is larger than {_MAX_SPAN}")
 
 
-def _scope(of_scope: Any) -> str:
-    scope = of_scope.scope
-    attributes = _attributes(scope.attributes)
-    check_attributes(attributes)
-    return dump_scope(Scope(scope.name, scope.version, attributes, of_scope.schema_url))
-
-
-def _add(columns: SpanColumns, span: Any) -> None:
+def _add(columns: SpanColumns, message: memoryview) -> None:
+    if len(message) > _LARGE:
+        _check_large(message)
+    span = _parsed(Span, bytes(message))
     trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
     check_ids(trace_id, span_id, parent_id)
     start, end = span.start_time_unix_nano, span.end_time_unix_nano
     check_times(start, end)
     attributes = _attributes(span.attributes)
-    check_attributes(attributes)
-    name, message, trace_state = span.name, span.status.message, span.trace_state
+    status, status_message = _STATUSES[span.status]
+    name, trace_state = span.name, span.trace_state
     events, links = span.events, span.links
-    check_too_many(len(events), len(links), name, message, trace_state)
+    if len(message) > _SMALL:
+        check_too_many(len(events), len(links), name, status_message, trace_state)
     fields = (
         int.from_bytes(parent_id, "big"),
         start,
         end - start,
         name,
         _enumerated(span.kind, 5),
-        _enumerated(span.status.code, 2),
-        message,
+        status,
+        status_message,
         trace_state,
         span.flags & _FLAGS,
         weight(trace_state, trace_id, attributes),
@@ -180,17 +174,14 @@ def _enumerated(value: int, highest: int) -> int:
 
 def _event(event: Any) -> SpanEvent:
     attributes = _attributes(event.attributes)
-    check_attributes(attributes)
     return SpanEvent(event.time_unix_nano, event.name, attributes, event.dropped_attributes_count)
 
 
 def _link(link: Any) -> SpanLink:
-    attributes = _attributes(link.attributes)
-    check_attributes(attributes)
     return SpanLink(
         *_linked(link.trace_id, link.span_id),
         link.trace_state,
-        attributes,
+        _attributes(link.attributes),
         link.flags & _FLAGS,
         link.dropped_attributes_count,
     )
@@ -201,34 +192,59 @@ def _linked(trace_id: bytes, span_id: bytes) -> tuple[str, str]:
     return trace_id.hex(), span_id.hex()
 
 
-def _attributes(pairs: Any, depth: int = 0) -> dict[str, Value]:
+def _attributes(pairs: Sequence[bytes]) -> dict[str, Value]:
     """Of a repeated key the last value holds."""
-    if len(pairs) > MAX_ATTRIBUTES and not depth:
+    if len(pairs) > MAX_ATTRIBUTES:
         raise ValueError(f"{len(pairs)} attributes are more than {MAX_ATTRIBUTES}")
-    attributes: dict[str, Value] = {}
-    for pair in pairs:
-        value = pair.value
-        kind = value.WhichOneof("value")
-        if kind == "string_value":
-            attributes[pair.key] = value.string_value
-        elif kind == "int_value":
-            attributes[pair.key] = value.int_value
-        else:
-            attributes[pair.key] = _value(value, kind, depth)
-    return attributes
+    return dict(map(_ATTRIBUTES.__getitem__, pairs[:]))  # a slice is made faster than it is walked through
 
 
-def _value(value: Any, kind: str | None, depth: int) -> Value:
+def _attribute(message: bytes) -> tuple[str, Value]:
+    pair = _parsed(KeyValue, message)
+    key, value = pair.key, _value(pair.value)
+    if len(message) > MAX_TEXT:
+        check_attributes({key: value})
+    return key, value
+
+
+def _value(value: Any, depth: int = 0) -> Value:
     if depth > MAX_DEPTH:
         raise ValueError(f"values are nested more than {MAX_DEPTH} deep")
+    kind = value.WhichOneof("value")
     if kind is None:
         return None
     if kind == "array_value":
-        return [_value(item, item.WhichOneof("value"), depth + 1) for item in value.array_value.values]
+        return [_value(item, depth + 1) for item in value.array_value.values]
     if kind == "kvlist_value":
-        return _attributes(value.kvlist_value.values, depth + 1)
+        return {pair.key: _value(pair.value, depth + 1) for pair in value.kvlist_value.values}
     found: Value = getattr(value, kind)
     return found
+
+
+def _status(message: bytes) -> tuple[int, str]:
+    """The code and the message."""
+    status = _parsed(Status, message)
+    return _enumerated(status.code, 2), status.message
+
+
+def _resource(message: bytes) -> tuple[str, str]:
+    """The service and the whole resource as text."""
+    shell = _parsed(ResourceSpans, message)
+    attributes = _attributes(shell.resource.attributes)
+    return _service(attributes), dump_resource(attributes, shell.schema_url)
+
+
+def _scope(message: bytes) -> str:
+    shell = _parsed(ScopeSpans, message)
+    scope = shell.scope
+    return dump_scope(Scope(scope.name, scope.version, _attributes(scope.attributes), shell.schema_url))
+
+
+# At most some ten megabytes each.
+_ATTRIBUTES = Remembered(_attribute, most=20_000, longest=200)
+_STATUSES = Remembered(_status, most=20_000, longest=200)
+_RESOURCES = Remembered(_resource, most=2_000, longest=2_000)
+_SCOPES = Remembered(_scope, most=2_000, longest=2_000)
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------

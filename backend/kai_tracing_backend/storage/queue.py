@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Protocol
 
 import pyarrow as pa
@@ -20,6 +21,8 @@ __all__ = ["QueueFullError", "SpanWriter", "Stage", "WriteQueue"]
 logger = logging.getLogger(__name__)
 
 _MAX_ROWS = 100_000  # of one commit
+_ENOUGH_ROWS = 20_000  # so many that what a commit costs by itself is little for each
+_PATIENCE = 0.25  # seconds to wait for more of what is on its way
 
 
 class QueueFullError(Exception):
@@ -54,6 +57,7 @@ class SpanWriter(Protocol):
 class WriteQueue:
     """Takes batches and writes all that wait together: the more comes, the larger the commits.
 
+    A commit costs as much as some thousand spans whatever is in it, so it also waits, a moment, for what is `coming`.
     `max_bytes` is how much may wait. A single batch that is larger is taken when nothing else waits. `committed` is
     told of every commit: its spans, how many of them were new, and the seconds it took.
     """
@@ -72,6 +76,7 @@ class WriteQueue:
         self.spans = 0
         self._waiting: deque[tuple[pa.Table, Future[int]]] = deque()
         self._changed = threading.Condition()
+        self._coming = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="kai-tracing-writer", daemon=True)
         self._thread.start()
@@ -99,6 +104,20 @@ class WriteQueue:
             self._changed.notify()
         return future
 
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """While it is open a batch is being made that will be submitted, if it is good."""
+        self._expect(1)
+        try:
+            yield
+        finally:
+            self._expect(-1)
+
+    def _expect(self, change: int) -> None:
+        with self._changed:
+            self._coming += change
+            self._changed.notify()
+
     @property
     def full(self) -> bool:
         """Whether an ordinary batch would be refused."""
@@ -118,6 +137,7 @@ class WriteQueue:
     def _take(self) -> list[tuple[pa.Table, Future[int]]]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(lambda: not self._coming or self.spans >= _ENOUGH_ROWS or self._closed, _PATIENCE)
             group: list[tuple[pa.Table, Future[int]]] = []
             rows = 0
             while self._waiting and (not group or rows + self._waiting[0][0].num_rows <= _MAX_ROWS):

@@ -40,7 +40,9 @@ class DayFile:
         self.day = day
         self.name = f"day_{day:%Y%m%d}"
         self.readers = 0
-        self.filled: int | None = None  # rows that its runs have got, for its writer
+        # For its writer, where it is known: how many rows its runs have got, and whether consumers wait for producers.
+        self.filled: int | None = None
+        self.awaits: bool | None = None
         self.changing = threading.Lock()  # whoever moves or deletes spans has it, and takes it before the store's
 
 
@@ -144,7 +146,7 @@ class Files:
                     f"knows {VERSION}). Upgrade kai-tracing-backend."
                 )
             for older in range(version, VERSION):
-                cursor.execute(statement(_MIGRATIONS[older].format(kind)))
+                cursor.execute(statement(_MIGRATIONS[older].format(kind), spans="FROM spans"))
             if version < VERSION:
                 cursor.execute("UPDATE meta SET version = $version", {"version": VERSION})
 

@@ -20,7 +20,7 @@ from kai_tracing_backend.storage.contract import StoreError
 from kai_tracing_backend.storage.duckdb.compacting import log_bytes
 from kai_tracing_backend.storage.duckdb.files import DayFile, transaction
 from kai_tracing_backend.storage.duckdb.reading import Reading
-from kai_tracing_backend.storage.duckdb.segments import RUN, SEGMENT
+from kai_tracing_backend.storage.duckdb.segments import RUN, SEGMENT, SEGMENTS
 from kai_tracing_backend.storage.duckdb.statements import statement
 from kai_tracing_backend.troubles import Trouble
 
@@ -30,10 +30,12 @@ logger = logging.getLogger(__name__)
 
 _LOOK = 20_000  # spans written, between two looks at what there is to do
 _LIMITS = {"rates": 20_000, "edges": 20_000}  # recent rows that are too many
-_BEHIND = 4 * RUN  # spans that wait to be settled: more do not come in before
+_BEHIND = 2 * RUN  # spans that wait to be settled: more do not come in before
 _PATIENCE = 10.0  # seconds to wait for that
-_LOG = 64 << 20  # bytes of a log that are worth a checkpoint
+# Bytes of a log that are worth a checkpoint: while little is recent, which is written in vain, and anyway.
+_LOG, _LARGE_LOG = 64 << 20, 160 << 20
 _QUIET = 60.0  # seconds without a span for a day that is over, before the rest of it is settled
+_SETTLED = "FROM spans_settled WHERE segment BETWEEN $first AND $last"
 
 
 class Maintenance:
@@ -75,6 +77,12 @@ class Maintenance:
             if self._written[file] >= _LOOK:
                 self._changed.notify_all()
 
+    def _wait(self, file: DayFile, spans: int) -> None:
+        """So many spans more wait to be settled."""
+        with self._changed:
+            self._waiting[file] = self._waiting.get(file, 0) + spans
+            self._changed.notify_all()
+
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -112,7 +120,7 @@ class Maintenance:
             if cursor is None:
                 return
             done = self._settle(cursor, file, over)
-            if (done and over) or log_bytes(file) > _LOG:
+            if (done and over) or log_bytes(file) > (_LOG if self._waiting[file] < RUN else _LARGE_LOG):
                 with self._writing:  # DuckDB makes no checkpoint while something is written
                     cursor.execute(f'CHECKPOINT "{file.name}"')
 
@@ -121,13 +129,12 @@ class Maintenance:
         runs = cursor.execute(statement("runs")).fetchall()
         whole = [first for first, spans in runs[-1:] if over or spans == RUN]
         done = [first for first, _ in runs[:-1]] + whole
-        for first in done:
+        self._wait(file, sum(spans for _, spans in runs) - self._waiting.get(file, 0))
+        for first, spans in runs[: len(done)]:
             settle(cursor, first)
+            self._wait(file, -spans)
         if whole:
             file.filled = None  # the next span begins a run
-        with self._changed:
-            self._waiting[file] = sum(spans for first, spans in runs if first not in done)
-            self._changed.notify_all()
         many = [name for name, rows in cursor.execute(statement("count_recent")).fetchall() if rows > _LIMITS[name]]
         for name in _LIMITS if done else many:
             merge(cursor, name)
@@ -140,13 +147,13 @@ class Maintenance:
 
 def settle(cursor: duckdb.DuckDBPyConnection, first: int) -> None:
     """Settle the run that begins with this segment: all of it or nothing."""
+    run = {"first": first, "last": first + SEGMENTS - 1}
     with transaction(cursor):
-        cursor.execute(statement("settle_take"), {"first": first, "size": SEGMENT})
-        for name in ("settle_spans", "write_segments", "write_traces", "write_attributes"):
-            cursor.execute(statement(name))
+        cursor.execute(statement("settle_spans"), {"first": first, "size": SEGMENT})
+        for index in ("segments", "traces", "attributes"):
+            cursor.execute(statement(f"write_{index}", spans=_SETTLED), run)
         cursor.execute(statement("settle_clear"), {"first": first})
         cursor.execute("UPDATE meta SET sorted = false WHERE sorted")
-        cursor.execute("DROP TABLE temp.incoming")
 
 
 def merge(cursor: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -61,27 +61,33 @@ class Writer:
         # One transaction for what is looked up and what is written: settling moves spans at the same time.
         with self._files.cursor(file.name) as cursor, transaction(cursor):
             linked = _linked(batch)
-            self._find_relatives(cursor, file, batch, linked)
-            batch = _new_spans(cursor, batch)
-            if batch.num_rows == 0:
-                return 0
+            _arrive(cursor, batch)
+            answered = self._find_relatives(cursor, file, batch, linked)
+            if gone := cursor.execute(statement("find_duplicates"), {"arrival": ARRIVAL}).fetchall():
+                there = pa.array([row for (row,) in gone], pa.int64())
+                batch = batch.filter(pc.invert(pc.is_in(_numbers(batch), value_set=there)))
+                if batch.num_rows == 0:
+                    return 0
+                linked = _linked(batch)
+                _arrive(cursor, batch)
             filled = _filled(cursor, file)
-            cursor.register("arrived", batch.select(_ARRIVED))
             cursor.register("incoming", batch.append_column("segment", _runs(filled, batch.num_rows)))
             file.filled = None  # not known until it is committed
             for table in ("resources", "scopes", "spans"):
                 cursor.execute(statement(f"write_{table}"))
             if counted:
-                _write_rollups(cursor, _linked(batch) if linked.num_rows else linked)
+                _write_rollups(cursor, file, linked, answered=answered)
         file.filled = filled + batch.num_rows
         self._maintenance.after_write(file, batch.num_rows)
         return int(batch.num_rows)
 
     def _find_relatives(
         self, cursor: duckdb.DuckDBPyConnection, file: DayFile, batch: pa.Table, linked: pa.Table
-    ) -> None:
-        """Collect the spans of the batch's traces that are there, in this day and those beside it."""
-        cursor.register("arrived", batch.select(_ARRIVED))
+    ) -> bool:
+        """Collect the spans of the batch's traces that are there, in this day and those beside it.
+
+        Returns whether consumers are among them that waited for a producer which comes now.
+        """
         wanted = ("trace_high", "trace_low")
         cursor.register(
             "wanted", pa.concat_tables([batch.select(wanted), linked.select(wanted)]).group_by(wanted).aggregate([])
@@ -89,6 +95,7 @@ class Writer:
         cursor.execute(statement("create_relatives"))
         window = pc.min_max(batch["start_time"]).as_py()
         near = {"first": window["min"], "last": window["max"], "limit": _LOOKED_AT}
+        answered = 0
         for offset in (-1, 0, 1):
             if (beside := self._files.days.get(file.day + timedelta(days=offset))) is None:
                 continue
@@ -96,28 +103,32 @@ class Writer:
             segments = cursor.execute(statement("near_segments"), near).fetchall()
             for first, last in ranges(segment for (segment,) in segments):
                 cursor.execute(statement("find_relatives"), {"first": first, "last": last})
-            cursor.execute(statement("find_old_links"))
+            if beside.awaits is None:
+                ((beside.awaits,),) = cursor.execute("SELECT count(*) > 0 FROM awaited").fetchall()
+            if beside.awaits:
+                ((found,),) = cursor.execute(statement("find_old_links")).fetchall()
+                answered += found
         cursor.execute(f'USE "{file.name}"')
+        return answered > 0
 
 
-def _write_rollups(cursor: duckdb.DuckDBPyConnection, linked: pa.Table) -> None:
+def _arrive(cursor: duckdb.DuckDBPyConnection, batch: pa.Table) -> None:
+    cursor.register("arrived", batch.select(_ARRIVED).append_column("row_index", _numbers(batch)))
+
+
+def _numbers(batch: pa.Table) -> pa.Array:
+    return pa.array(range(batch.num_rows), pa.int64())
+
+
+def _write_rollups(cursor: duckdb.DuckDBPyConnection, file: DayFile, linked: pa.Table, *, answered: bool) -> None:
     cursor.execute(statement("write_rates"), {"ln_gamma": LN_GAMMA})
     cursor.execute(statement("write_edges"), {"shared": SHARED})
-    cursor.register("linked", linked)
-    cursor.execute(statement("write_link_edges"))
+    if linked.num_rows or answered:
+        cursor.register("linked", linked)
+        cursor.execute(statement("write_link_edges"))
     if linked.num_rows:
+        file.awaits = None  # it may now
         cursor.execute(statement("write_awaited"))
-
-
-def _new_spans(cursor: duckdb.DuckDBPyConnection, batch: pa.Table) -> pa.Table:
-    """The batch without what was delivered before."""
-    numbers = pa.array(range(batch.num_rows), pa.int64())
-    cursor.register("arrived", batch.select(_ARRIVED).append_column("row_index", numbers))
-    found = cursor.execute(statement("find_duplicates"), {"arrival": ARRIVAL}).fetchall()
-    if not found:
-        return batch
-    gone = pa.array([row for (row,) in found], pa.int64())
-    return batch.filter(pc.invert(pc.is_in(numbers, value_set=gone)))
 
 
 def _filled(cursor: duckdb.DuckDBPyConnection, file: DayFile) -> int:

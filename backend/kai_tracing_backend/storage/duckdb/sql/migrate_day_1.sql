@@ -6,7 +6,6 @@ ALTER TABLE edges RENAME TO edges_1;
 DROP TABLE traces;
 /* include create_indexes */
 /* include create_rollups */
-CREATE TEMP VIEW incoming AS SELECT * FROM spans;
 /* include write_segments */;
 /* include write_traces */;
 INSERT INTO rates_recent BY NAME SELECT * FROM rates_1;
@@ -14,7 +13,6 @@ INSERT INTO edges BY NAME SELECT *, 'service' AS parent_type, 'service' AS child
 DROP TABLE rates_1;
 DROP TABLE edges_1;
 /* include write_attributes */;
-DROP VIEW temp.incoming;
 /* include merge_rates */;
 -- As version 2 had them.
 ALTER TABLE traces_settled RENAME TO traces;

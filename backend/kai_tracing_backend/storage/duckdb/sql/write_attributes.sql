@@ -6,12 +6,12 @@ FROM (
     FROM (
         SELECT segment, unnest(list_transform(map_entries(attributes_string), lambda x: x.key || chr(31) || x.value))
             AS entry
-        FROM incoming
+        FROM (/* spans */)
         UNION ALL
         SELECT segment, unnest(list_transform(map_entries(attributes_int), lambda x: x.key || chr(30) || x.value))
-        FROM incoming
+        FROM (/* spans */)
         UNION ALL
-        SELECT segment, unnest(list_transform(map_keys(attributes_other), lambda key: key || chr(29))) FROM incoming
+        SELECT segment, unnest(list_transform(map_keys(attributes_other), lambda key: key || chr(29))) FROM (/* spans */)
         UNION ALL
         SELECT segment, unnest([
             'url.path' || chr(31) || "url.path",
@@ -22,7 +22,7 @@ FROM (
             'db.query.text' || chr(31) || "db.query.text",
             'db.statement' || chr(31) || "db.statement"
         ])
-        FROM incoming
+        FROM (/* spans */)
     )
     WHERE entry IS NOT NULL
 )
