@@ -17,11 +17,11 @@ from kai_tracing_backend.app import Backend
 from kai_tracing_backend.collector.otlp import decode_json, decode_protobuf
 from kai_tracing_backend.collector.otlp_messages import Remembered
 from kai_tracing_backend.collector.validation import MAX_REJECTED
-from kai_tracing_backend.collector.wire import field
 from kai_tracing_backend.collector.zipkin import decode as decode_zipkin
 from kai_tracing_backend.columns import to_span
 from kai_tracing_backend.testing.store_contract import EVER
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
 
 from tests.support.backend import JSON, PROTOBUF, Answer, ask
 from tests.support.otlp import BAD, NOW, as_json, changed, message, nest
@@ -219,12 +219,13 @@ def test_empty_spans_are_counted_and_empty_resources_are_nothing() -> None:
 
 
 MANY = MAX_REJECTED + 50_000
+MANY_BAD = ResourceSpans(scope_spans=[ScopeSpans(spans=[Span(name="x")] * MANY)])
 
 
 @pytest.mark.parametrize(
     ("decode", "body"),
     [
-        (decode_protobuf, field(1, memoryview(field(2, memoryview(b"\x12\x03\x0a\x01x" * MANY))))),
+        (decode_protobuf, TracesData(resource_spans=[MANY_BAD]).SerializeToString()),
         (decode_json, b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * MANY + b"{}]}]}]}"),
         (decode_zipkin, b"[" + b"{}," * MANY + b"{}]"),
     ],

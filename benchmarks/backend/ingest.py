@@ -1,8 +1,11 @@
-"""What it costs the backend to take spans: OTLP over HTTP, from the socket to settled rows."""
+"""How many spans the backend takes with one core: OTLP over HTTP, from the socket to settled rows."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.backend.load import SECOND, Requests, Server, Traffic
@@ -16,14 +19,15 @@ _PATIENCE = 180.0  # seconds for the rest to be settled, which begins a minute a
 
 
 def ingested(folder: Path, seconds: float) -> tuple[int, float]:
-    """Send for so long as fast as the server answers. Returns how many spans, and its processor seconds for them.
+    """Send for so long as fast as a server answers that has one core. Returns how many spans, and its seconds for them.
 
     The spans are of a day that is over, so that all of them are settled in the end, and that is waited for. In their
     own times, too, they take as long.
     """
     requests = Requests(_STOCK, _ROWS)
     end = time.time_ns() // _DAY * _DAY - _DAY // 2
-    server = Server(folder)
+    with _first_core():
+        server = Server(folder)
     try:
         before = server.processor()
         traffic = Traffic(server, requests, seconds, None, days=seconds * SECOND / _DAY, end=end)
@@ -43,3 +47,14 @@ def _settled(server: Server) -> None:
         if time.monotonic() > until:
             raise RuntimeError(f"after {_PATIENCE:g} seconds spans wait still to be settled")
         time.sleep(1)
+
+
+@contextmanager
+def _first_core() -> Iterator[None]:
+    """What is started here has that core alone; where it can be, the senders have the others."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores - {min(cores)} or cores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,4 +67,6 @@ async def _run(settings: BackendSettings) -> None:
     width = max((len(listener.title) for listener in backend.listeners), default=0)
     for listener in backend.listeners:
         click.echo(f"  {listener.title:<{width}}  {listener.url}")
+    gc.freeze()  # what was made for the start stays to the end
+    gc.set_threshold(50_000)  # spans that are being decoded are no garbage, and there are thousands of them
     await backend.run()

@@ -6,7 +6,7 @@ Each function takes what it can: a span that is not valid is left out and counte
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -27,7 +27,7 @@ from kai_tracing_backend.collector.validation import (
     check_too_many,
     weight,
 )
-from kai_tracing_backend.collector.wire import Budget, check_count, field, fields
+from kai_tracing_backend.collector.wire import Budget, check_count, fields, parts, without
 from kai_tracing_backend.columns import SpanColumns, dump_events, dump_links, dump_resource, dump_scope
 from kai_tracing_backend.model import Scope, SpanEvent, SpanLink
 from kai_tracing_backend.values import MAX_DEPTH, Value, attributes_from_otlp
@@ -72,18 +72,18 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
     check_count(memoryview(body), _RESOURCE_SPANS, _SCOPE_SPANS)
     columns, accepted = SpanColumns(), Accepted()
     unreadable = 0
-    for of_resource in _parts(memoryview(body), _RESOURCE_SPANS):
-        if not (scopes := [of for of in _parts(of_resource, _SCOPE_SPANS) if _has(of, _SPANS)]):
+    for of_resource in parts(memoryview(body), _RESOURCE_SPANS):
+        if not (scopes := [of for of in parts(of_resource, _SCOPE_SPANS) if _has(of, _SPANS)]):
             continue
         try:
-            service, resource = _RESOURCES[_shell(of_resource, without=_SCOPE_SPANS)]
-            texts = [_SCOPES[_shell(of_scope, without=_SPANS)] for of_scope in scopes]
+            service, resource = _RESOURCES[_shell(of_resource, of=_SCOPE_SPANS)]
+            texts = [_SCOPES[_shell(of_scope, of=_SPANS)] for of_scope in scopes]
         except ValueError as error:
-            accepted.reject(f"resource or scope: {error}", sum(1 for of in scopes for _ in _parts(of, _SPANS)))
+            accepted.reject(f"resource or scope: {error}", sum(1 for of in scopes for _ in parts(of, _SPANS)))
             continue
         for scope, of_scope in zip(texts, scopes, strict=True):
             columns.origin(service, resource, scope)
-            for span in _parts(of_scope, _SPANS):
+            for span in parts(of_scope, _SPANS):
                 try:
                     _add(columns, span)
                 except ValueError as error:
@@ -94,21 +94,16 @@ def decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
     return columns, accepted
 
 
-def _parts(message: memoryview, number: int) -> Iterator[memoryview]:
-    """The messages in a repeated field."""
-    return (part for found, part in fields(message) if found == number)
-
-
 def _has(message: memoryview, number: int) -> bool:
-    return next(_parts(message, number), None) is not None
+    return next(parts(message, number), None) is not None
 
 
-def _shell(message: memoryview, without: int) -> bytes:
-    """A message without the field that is walked through by itself."""
-    body = b"".join(field(number, part) for number, part in fields(message) if number != without)
-    if len(body) > _MAX_SHELL:
-        raise ValueError(f"one of {len(body)} bytes is larger than {_MAX_SHELL}")
-    return body
+def _shell(message: memoryview, of: int) -> bytes:
+    """A message without the field of its parts, which is walked through by itself."""
+    shell = without(message, of)
+    if len(shell) > _MAX_SHELL:
+        raise ValueError(f"one of {len(shell)} bytes is larger than {_MAX_SHELL}")
+    return shell
 
 
 def _parsed(kind: Any, message: bytes) -> Any:

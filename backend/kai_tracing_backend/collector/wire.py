@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["Budget", "check_count", "field", "fields"]
+__all__ = ["Budget", "check_count", "fields", "parts", "without"]
 
 MAX_ITEMS = 1_000_000
 
@@ -51,18 +51,37 @@ def fields(message: memoryview, budget: Budget | None = None) -> Iterator[tuple[
     Raises:
         ValueError: it is no message, or is cut off, or has more fields of any kind than there is budget.
     """
+    return ((number, message[start:end]) for number, _, start, end in _walk(message, budget))
+
+
+def parts(message: memoryview, number: int) -> Iterator[memoryview]:
+    """The messages in a repeated field. Raises ValueError as `fields` does."""
+    return (message[start:end] for found, _, start, end in _walk(message) if found == number)
+
+
+def without(message: memoryview, number: int) -> bytes:
+    """The message without a field, and without what has no length. Raises ValueError as `fields` does."""
+    return b"".join(message[first:end] for found, first, _, end in _walk(message) if found != number)
+
+
+def _walk(message: memoryview, budget: Budget | None = None) -> Iterator[tuple[int, int, int, int]]:
+    """Of each field that has a length its number, and where it, its bytes, and the next one begin."""
     position, end = 0, len(message)
     while position < end:
         if budget is not None:
             budget.spend()
-        tag, position = _varint(message, position)
+        first = position
+        if (tag := message[position]) < 128:
+            position += 1
+        else:
+            tag, position = _varint(message, position)
         kind = tag & 7
         if kind == 2:
-            size, position = _varint(message, position)
-            if position + size > end:
+            size, start = _varint(message, position)
+            position = start + size
+            if position > end:
                 raise ValueError("not protobuf: it is cut off")
-            yield tag >> 3, message[position : position + size]
-            position += size
+            yield tag >> 3, first, start, position
         elif kind == 0:
             _, position = _varint(message, position)
         elif kind in (1, 5):
@@ -71,20 +90,6 @@ def fields(message: memoryview, budget: Budget | None = None) -> Iterator[tuple[
             raise ValueError(f"not protobuf: there is no wire type {kind}")
     if position > end:
         raise ValueError("not protobuf: it is cut off")
-
-
-def field(number: int, content: memoryview) -> bytes:
-    """A field with a length, written again."""
-    return _written(number << 3 | 2) + _written(len(content)) + bytes(content)
-
-
-def _written(value: int) -> bytes:
-    groups = bytearray()
-    while value > 127:
-        groups.append(value & 127 | 128)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_ROWS = 100_000  # of one commit
 _ENOUGH_ROWS = 20_000  # so many that what a commit costs by itself is little for each
-_PATIENCE = 0.25  # seconds to wait for more of what is on its way
+_PATIENCE = 0.35  # seconds to wait for more of what is on its way
 
 
 class QueueFullError(Exception):

@@ -76,6 +76,8 @@ class Files:
                 "storage_compatibility_version": "v1.5.0",
                 # A commit waits for no checkpoint; `Maintenance` makes them.
                 "checkpoint_threshold": "1GB",
+                # What is freed is needed again for the next commit; `memory_limit` bounds it.
+                "allocator_flush_threshold": "1GB",
                 "temp_directory": str(self.folder / "temporary"),
                 # Nothing is fetched from anywhere, and no Python variable is a table.
                 "autoinstall_known_extensions": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from datetime import date
@@ -43,14 +44,14 @@ class DuckDBStore:
 
     A day's spans, rates and dependencies are written in one transaction; a thread
     makes indexes of them afterwards. `memory_limit` is what DuckDB
-    may take ("1GB"), `threads` how many it uses.
+    may take ("1GB"), `threads` how many it uses: two by default, or one where the process may use one core.
 
     Raises:
         StoreError: the folder is another process's, or was written by a newer version.
     """
 
-    def __init__(self, folder: Path, *, memory_limit: str = "1GB", threads: int = 2) -> None:
-        self._files = Files(folder, memory_limit, threads)
+    def __init__(self, folder: Path, *, memory_limit: str = "1GB", threads: int | None = None) -> None:
+        self._files = Files(folder, memory_limit, threads or min(2, _cores()))
         self._reading = Reading(self._files)
         self._writing = threading.Lock()
         self._maintenance = Maintenance(self._reading, self._writing)
@@ -209,3 +210,11 @@ def _ids_between(first: str, last: str) -> dict[str, int]:
     for name, number in (("first", int(first, 16)), ("last", int(last, 16))):
         window |= {f"{name}_high": number >> 64, f"{name}_low": number & (1 << 64) - 1}
     return window
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1

@@ -2,6 +2,9 @@
 CREATE OR REPLACE TEMP TABLE ordered AS FROM traces_settled ORDER BY trace_low, trace_high, segment;
 DELETE FROM traces_settled;
 INSERT INTO traces_settled FROM temp.ordered;
+CREATE OR REPLACE TEMP TABLE ordered AS FROM attribute_index ORDER BY fingerprint, segment;
+DELETE FROM attribute_index;
+INSERT INTO attribute_index FROM temp.ordered;
 CREATE OR REPLACE TEMP TABLE ordered AS FROM rates ORDER BY minute, service, name;
 DELETE FROM rates;
 INSERT INTO rates FROM temp.ordered;
