@@ -190,6 +190,9 @@ def test_many_conditions_side_by_side_are_not_deep() -> None:
         ("{} | by()", 6, "needs a field"),
         ("{} | by(3)", 9, "a field is expected"),
         ("{} | rate()", 6, "makes a metric"),
+        ("{ parent.span.x = 1 }", 3, "as in { span.x = 1 } > { }; an attribute of this name is .parent.span.x"),
+        ("{ status = error } with (most_recent=true)", 20, "leave it out"),
+        ("{ nestedSetLeft = 1 }", 3, "did you mean {A} >> {B}?"),
         ("{ name = `\ud800` }", 11, "Unicode"),
     ],
 )
@@ -228,3 +231,9 @@ def test_conditions_made_in_python_are_those_of_the_text() -> None:
         compare("durat", "=", 5)
     with pytest.raises(ValueError, match="regular expression"):
         compare("name", "=~", "(")
+
+
+def test_comments_are_passed_over() -> None:
+    """From `//` to the end of the line and from `/*` to `*/`; not in a string, and a division stays one."""
+    said = '{ duration / 2 > 1s // half of it\n && /* all\nof */ .url = "http://a/*b*/" }'
+    assert parse(said) == parse('{ duration / 2 > 1s && .url = "http://a/*b*/" }')

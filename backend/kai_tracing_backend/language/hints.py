@@ -23,6 +23,7 @@ _SLIPS = [
     (r"[0-9]\s+$", r"(ns|us|µs|ms|s|m|h)\b", "a duration has no space in it, as in 200ms"),
     (rf"\|\s*({_CALLS})\s*$", r"[<>=!]", "this is a function, as in count() > 3 or avg(duration) > 1s"),
     (r"[})]\s*$", rf"({_CALLS}|by|select|coalesce)\b", "it stands after a |, as in { status = error } | count() > 3"),
+    (r"", r"with\b", "leave it out: the most recent traces always come first"),
     (r"[})]\s*$", r"--", "an option stands outside of the query's quotes"),
 ]
 _COMPILED = [(re.compile(before), re.compile(there), said) for before, there, said in _SLIPS]

@@ -323,6 +323,12 @@ def _word(token: Token) -> Field | Literal:
         known = [*INTRINSICS, *ALIASES, *ENUMS, "true", "false", "nil"]
         hint = "" if ":" in text else f"; an attribute is written .{text} or span.{text}, and a text in quotes"
         raise Mistake(f"{text} is unknown{_near(text, known)}{hint}", position)
+    if scope == "parent":
+        raise Mistake(
+            f"what a parent is like stands in braces of its own, as in {{ {rest} = 1 }} > {{ }}; "
+            f"an attribute of this name is .{text}",
+            position,
+        )
     if scope not in (*SCOPES, ""):
         scope, rest = "", text
     if not rest:

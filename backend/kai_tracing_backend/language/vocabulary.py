@@ -75,6 +75,8 @@ MISNOMERS = {
     "parent_id": "span:parentID",
     "rootservice": "rootServiceName",
     "latency": "duration",
+    "nestedsetleft": "{A} >> {B}",
+    "nestedsetright": "{A} >> {B}",
 }
 """What others call it, in lower case: not taken, but explained."""
 

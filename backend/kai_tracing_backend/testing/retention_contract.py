@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import date
@@ -51,7 +52,7 @@ class RetentionContract(OpenedStore, contract=True):
             ({"services": ("cart", "shop-?")}, [2, 3]),
             ({"operations": ("GET /health*",)}, [1]),
             ({"error": True}, [2]),
-            ({"error": False}, [1, 3, 4]),
+            ({"error": False}, [1, 3, 4, 5]),
             ({"min_duration": 5_000_000}, [3]),
             ({"max_duration": 1_000}, [2]),
             ({"services": ("shop*",), "error": True}, [2]),
@@ -64,6 +65,7 @@ class RetentionContract(OpenedStore, contract=True):
             ({"attributes": (AttributeTest("http.response.status_code", "<", 500.5),)}, [2, 3]),
             ({"attributes": (AttributeTest("http.response.status_code", "=", "500"),)}, [1]),
             ({"attributes": (AttributeTest("tier", "=", "gold"),)}, [4]),
+            ({"attributes": (AttributeTest("load", ">", 0),)}, []),
             ({"attributes": (AttributeTest("pods", ">", 2), AttributeTest("tier", "glob", "g*"))}, [4]),
             ({"attributes": (AttributeTest("\"'; DROP TABLE spans; --", "=", "x"),)}, []),
         ],
@@ -87,6 +89,7 @@ class RetentionContract(OpenedStore, contract=True):
                 ),
                 span(3, service="cart", duration=5_000_000, attributes={"user": True, **routes}),
                 span(4, service="a", attributes={"user": 7.0}, resource={"tier": "gold", "pods": 3}),
+                span(5, service="b", duration=2_000, attributes={"load": math.nan}, resource={"pods": math.nan}),
             )
         )
         store.retention.discard(TODAY, [rule(**tests), REST], after(7))

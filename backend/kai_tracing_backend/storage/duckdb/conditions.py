@@ -54,7 +54,10 @@ class Conditions(Expressions):
         numeric = not isinstance(test.value, (str, bool))
         kinds: tuple[type, ...] = (int, float) if numeric else (type(test.value),)
         operator, value = _COMPARISONS[test.comparison], self.value(test.value)
-        terms = [f"{self.attribute(test.key, kind)} {operator} {value}" for kind in kinds]
+        found = {kind: self.attribute(test.key, kind) for kind in kinds}
+        if numeric:  # to DuckDB it is more than any number
+            found[float] = f"nullif({found[float]}, 'nan'::DOUBLE)"
+        terms = [f"{text} {operator} {value}" for text in found.values()]
         if among := [number for number, attributes in self._resources.items() if _passes(attributes, test)]:
             terms.append(f"list_contains({self.value(among)}, resource)")
         return " OR ".join(f"coalesce({term}, FALSE)" for term in terms)
