@@ -55,7 +55,7 @@ class Conditions(Expressions):
         kinds: tuple[type, ...] = (int, float) if numeric else (type(test.value),)
         operator, value = _COMPARISONS[test.comparison], self.value(test.value)
         found = {kind: self.attribute(test.key, kind) for kind in kinds}
-        if numeric:  # to DuckDB it is more than any number
+        if numeric:  # NaN, which to DuckDB is more than any number, passes no test
             found[float] = f"nullif({found[float]}, 'nan'::DOUBLE)"
         terms = [f"{text} {operator} {value}" for text in found.values()]
         if among := [number for number, attributes in self._resources.items() if _passes(attributes, test)]:
