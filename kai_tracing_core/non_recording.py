@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kai_tracing_core.attributes import Attributes, AttributeValue
 from kai_tracing_core.context import INACTIVE, RESTORED, get_current, reset_current
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import Event, Link, Rare, SpanKind, SpanStatusCode, Time
 from kai_tracing_core.trace_context import TraceContext
@@ -27,8 +28,8 @@ class NonRecordingSpan(Span):
     __slots__ = ()
 
     # Hidden by these, a span's fields need not be filled in each time.
-    _parent_id = _start = _status = 0
-    _scope = _sink = None
+    _parent_id = _start = 0
+    _scope = None
 
     @classmethod
     def of(cls, context: TraceContext) -> Self:
@@ -39,11 +40,9 @@ class NonRecordingSpan(Span):
         span._trace_id = context._trace_id
         span._span_id = context._span_id
         span._end = False
-        span._flags = context._flags
-        span._trace_state = context._trace_state
+        span._shared = Shared(context._flags, context._trace_state, context._weight)
         span._rare = Rare.carrying(context.baggage)
         span._previous = INACTIVE
-        span._weight = context._weight
         return span
 
     # Like Span's, without what only a recorded span has; that `_end` is no safe claim harms nothing here.

@@ -11,6 +11,7 @@ from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, 
 from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, reset_current, resolve, set_current
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
 from kai_tracing_core.lazy import lazy_logger
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span_parts import (
     NONE_DROPPED,
     Event,
@@ -84,20 +85,16 @@ class Span:
     __slots__ = (
         "_attributes",
         "_end",
-        "_flags",
         "_kind",
         "_parent_id",
         "_previous",
         "_rare",
         "_room",
         "_scope",
-        "_sink",
+        "_shared",
         "_span_id",
         "_start",
-        "_status",
         "_trace_id",
-        "_trace_state",
-        "_weight",
         "name",
     )
 
@@ -107,18 +104,14 @@ class Span:
     _trace_id: int
     _span_id: int
     _parent_id: int
-    _flags: int
-    _trace_state: str
+    _shared: Shared
     _start: int
     _end: int
     _attributes: dict[str, Any]
     _rare: Rare | None
-    _status: int
-    _weight: float | None  # adjusted count; None is 1
     _scope: Scope | None
-    _sink: Any  # a SpanSink; None where nothing is recorded
     _previous: Any  # INACTIVE, then the token of `context.CURRENT` while it is current, then RESTORED
-    _room: int  # for how many attributes; deleted by whoever ends the span first, which is atomic
+    _room: int | None  # for how many attributes; None once it has ended or is about to
 
     # -- recording ---------------------------------------------------------------------------------------------------
 
@@ -130,20 +123,19 @@ class Span:
         """Set one attribute; the last value of a key wins."""
         attributes = self._attributes
         try:
-            if len(attributes) < self._room or key in attributes:
+            if len(attributes) < self._room or key in attributes:  # type: ignore[operator]  # see below
                 attributes[key] = value
             else:
                 self._drop(0)
-        except AttributeError:  # it has ended, or is just being ended by this thread (`on_ending`)
-            if not self._end:
-                self._set_late(key, value)
-        except TypeError:  # the key cannot be hashed
-            self._drop(0)
+        except TypeError:  # there is no room once it has ended; or the key cannot be hashed
+            self._set_late(key, value)
 
     def _set_late(self, key: str, value: AttributeValue) -> None:
+        if self._end:
+            return
         attributes = self._attributes
         try:
-            if len(attributes) < self._sink.limits.attributes or key in attributes:
+            if len(attributes) < self._sink.limits.attributes or key in attributes:  # `on_ending` sets it
                 attributes[key] = value
                 return
         except TypeError:
@@ -213,13 +205,11 @@ class Span:
         except ValueError:
             logger.debug("not a status code: %s", type(code).__name__)
             return
-        if self._end or self._status == SpanStatusCode.OK or code is SpanStatusCode.UNSET:
+        if self._end or code is SpanStatusCode.UNSET or self._status == SpanStatusCode.OK:
             return
-        self._status = code.value
-        if message is not None and code is SpanStatusCode.ERROR:
-            self._get_rare().message = as_text(message)
-        elif self._rare is not None:
-            self._rare.message = None
+        rare = self._get_rare()
+        rare.status = code.value
+        rare.message = as_text(message) if message is not None and code is SpanStatusCode.ERROR else None
 
     def update_name(self, name: str) -> None:
         """Give the span another name, for what is known only later, such as the route of a request."""
@@ -276,9 +266,10 @@ class Span:
     ) -> None:
         if exception is not None:
             self._fail(exception)
-        try:
-            del self._room
-        except AttributeError:
+        # Whoever takes the room ends the span. No other thread and no signal handler comes between the two halves of
+        # this: there is neither a call nor a jump in it.
+        room, self._room = self._room, None
+        if room is None:
             return
         if get_current() is self and (self._rare is None or self._rare.carried is None):  # _deactivate in short
             try:
@@ -290,7 +281,7 @@ class Span:
                 self._deactivate()
         elif self._previous:
             self._deactivate()
-        sink = self._sink
+        sink = self._shared.sink
         end = sink.clock() if end_time is None else as_nanoseconds(end_time, sink.clock)
         if sink.on_ending is not None:
             sink.on_ending(self)
@@ -314,7 +305,7 @@ class Span:
 
     def _fail(self, exception: BaseException) -> None:
         """Record the exception that leaves the span, unless leaving that way is no error."""
-        if not hasattr(self, "_room") or self._silent or not is_failure(exception):
+        if self._room is None or self._silent or not is_failure(exception):
             return
         self.record_exception(exception, escaped=True)
         self.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
@@ -353,10 +344,11 @@ class Span:
         context = _new_context(TraceContext)
         context._trace_id = self._trace_id
         context._span_id = self._span_id
-        flags = self._flags
+        shared = self._shared
+        flags = shared.flags
         context._flags = flags if flags < PARENT_REMOTE else flags & ~PARENT_REMOTE
-        context._trace_state = self._trace_state
-        context._weight = self._weight
+        context._trace_state = shared.trace_state
+        context._weight = shared.weight
         context.is_remote = False
         context.baggage = self._read_baggage() if self._rare is None else self._baggage()
         return context
@@ -431,7 +423,7 @@ class Span:
     @property
     def resource(self) -> Mapping[str, AttributeValue]:
         """The attributes of the process that made the span, `service.name` among them."""
-        return self._sink.resource  # type: ignore[no-any-return]  # see _sink
+        return self._sink.resource  # type: ignore[no-any-return]  # see Shared.sink
 
     @property
     def scope(self) -> Scope | None:
@@ -464,6 +456,24 @@ class Span:
         dropped[what] += count
         self._get_rare().dropped = (dropped[0], dropped[1], dropped[2])
 
+    # -- what it shares with others ----------------------------------------------------------------------------------
+
+    @property
+    def _sink(self) -> Any:
+        return self._shared.sink
+
+    @property
+    def _flags(self) -> int:
+        return self._shared.flags
+
+    @property
+    def _trace_state(self) -> str:
+        return self._shared.trace_state
+
+    @property
+    def _weight(self) -> float | None:
+        return self._shared.weight
+
     # -- what few spans have -----------------------------------------------------------------------------------------
 
     def _get_rare(self) -> Rare:
@@ -480,6 +490,10 @@ class Span:
     def _carried(self) -> Mapping[str, str] | None:
         """The baggage that came with a given parent, current while the span is."""
         return self._rare.carried if self._rare is not None else None
+
+    @property
+    def _status(self) -> int:
+        return self._rare.status if self._rare is not None else 0
 
     @property
     def _silent(self) -> bool:

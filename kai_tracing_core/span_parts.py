@@ -178,11 +178,12 @@ class Scope(Protocol):
 class Rare:
     """What few spans have, made when the first of it comes: fields that a span has for itself cost every span time."""
 
-    __slots__ = ("carried", "dropped", "events", "links", "message", "outer_baggage", "silent")
+    __slots__ = ("carried", "dropped", "events", "links", "message", "outer_baggage", "silent", "status")
 
     def __init__(self) -> None:
         self.events: list[Event] | None = None
         self.links: list[Link] | None = None
+        self.status = 0
         self.message: str | None = None
         self.dropped = NONE_DROPPED
         self.silent = False  # whether an exception that leaves the span is not recorded

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kai_tracing_core.shared import Shared
+
 __all__ = [
     "DEBUG",
     "DECISION_ONLY",
@@ -45,7 +47,8 @@ class TraceContext:
 
     # So that a context can stand where the current span is expected, see `context.resolve`.
     _end = False
-    _previous = _sink = None
+    _previous = None
+    _shared = Shared()
 
     def __init__(
         self,

@@ -11,7 +11,6 @@ from kai_tracing_core.http.semconv import HeaderCapture, default_port, method_at
 from kai_tracing_core.processing.redaction import redact_url
 from kai_tracing_core.service import TracingService, tracing
 from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
-from kai_tracing_core.trace_context import PARENT_REMOTE
 
 __all__ = ["Attempt", "ClientTracer"]
 
@@ -123,8 +122,7 @@ class Attempt:
         )
         if span.is_recording() and getattr(parent, "_sink", None) is not None:
             parent._parent_id, span._parent_id = span._parent_id, parent._span_id
-            parent._flags |= span._flags & PARENT_REMOTE
-            span._flags &= ~PARENT_REMOTE
+            parent._shared, span._shared = span._shared, parent._shared  # one of them says that its parent is remote
         return parent
 
     def end(self) -> None:

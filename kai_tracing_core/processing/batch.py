@@ -1,6 +1,6 @@
 """The bounded queue between the application and the exporter, and the one thread that empties it.
 
-On the application's thread a finished span costs an append to a deque: no lock, and no wake-up while the worker is
+On the application's thread a finished span costs an append to a list: no lock, and no wake-up while the worker is
 busy or has enough time; while there is room for many more the span does even that itself (`SpanQueue`). The worker
 sleeps, without polling, until there is something to do.
 """
@@ -28,6 +28,7 @@ logger = lazy_logger(__name__)
 
 _NEVER = 1 << 29  # what Python compares fastest: an integer of one digit
 _EVICTION_TRIES = 16
+_EVICTION_WAIT = 0.01  # seconds
 _BOOKKEEPING = 0.25  # seconds
 
 
@@ -83,6 +84,7 @@ class BatchProcessor(SpanProcessor):
 
     def _reset(self) -> None:
         self.inbox.clear()
+        self._taking = threading.Lock()
         self._in_flight: list[Span] = []
         # With the keys there already, counting up is atomic.
         self._dropped: Counter[str] = Counter(queue_full=0, shut_down=0, not_sampled=0)
@@ -101,7 +103,7 @@ class BatchProcessor(SpanProcessor):
     def on_end(self, span: Span) -> None:
         """Queue the span, or count it as dropped when the queue is full."""
         queue = self.inbox
-        if len(queue) >= self._capacity or not span._flags & SAMPLED:
+        if len(queue) >= self._capacity or not span._shared.flags & SAMPLED:
             self._refuse(span)
             return
         queue.append(span)
@@ -136,17 +138,20 @@ class BatchProcessor(SpanProcessor):
 
     def _evict(self) -> bool:
         """Take the first ordinary span out of the full queue; valuable ones at its head move to its end."""
-        for _ in range(_EVICTION_TRIES):
-            try:
-                oldest = self.inbox.popleft()
-            except IndexError:  # pragma: no cover - another thread was quicker
-                return True
-            if isinstance(oldest, _Marker):
-                self.inbox.appendleft(oldest)
-                return False
-            if not self._is_valuable(oldest):
-                return True
-            self.inbox.append(oldest)
+        queue = self.inbox
+        # Whoever holds it makes room; but it may be this very thread, interrupted by a signal.
+        if not self._taking.acquire(timeout=_EVICTION_WAIT):
+            return False  # pragma: no cover
+        try:
+            for _ in range(_EVICTION_TRIES):
+                if not queue or isinstance(queue[0], _Marker):
+                    return False
+                oldest = queue.pop(0)
+                if not self._is_valuable(oldest):
+                    return True
+                queue.append(oldest)
+        finally:
+            self._taking.release()
         return False
 
     def resume(self) -> None:
@@ -223,19 +228,13 @@ class BatchProcessor(SpanProcessor):
 
     def _clear(self) -> int:
         left = 0
-        while (item := self._take()) is not None:
-            if isinstance(item, _Marker):
-                item.done.set()
-            else:
-                left += 1
+        while self.inbox:
+            spans: list[Span] = []
+            marker = self._take_into(spans)
+            left += len(spans)
+            if marker is not None:
+                marker.done.set()
         return left
-
-    def _take(self) -> Span | _Marker | None:
-        try:
-            item: Span | _Marker = self.inbox.popleft()
-        except IndexError:
-            return None
-        return item
 
     def _drain_here(self, deadline: float) -> None:
         """Send what waits, on this thread, unless there is a worker or somebody else does it."""
@@ -313,17 +312,16 @@ class BatchProcessor(SpanProcessor):
             marker.done.set()
 
     def _take_into(self, batch: list[Span]) -> _Marker | None:
-        """Move what waits into the batch until that is full or a marker comes, which is returned."""
-        take, add, size = self.inbox.popleft, batch.append, self.options.max_batch
-        try:
-            while len(batch) < size:
-                item = take()
-                if type(item) is _Marker:
-                    return item
-                add(item)
-        except IndexError:
-            pass  # that was all
-        return None
+        """Move what waits into the empty batch until that is full or a marker comes, which is returned."""
+        queue, marker = self.inbox, None
+        with self._taking:
+            found = queue[: self.options.max_batch]
+            if _Marker in set(map(type, found)):
+                marker = next(item for item in found if type(item) is _Marker)
+                del found[found.index(marker) :]
+            batch += found
+            del queue[: len(found) + (marker is not None)]
+        return marker
 
     def _deliver(self, batch: Sequence[Span]) -> None:
         try:

@@ -181,18 +181,19 @@ _times = Struct("<cQcQ").pack
 
 def _span(span: Span, limits: SpanLimits, clean: bool = False) -> bytes:
     """The span; raises for attributes that are not fit for export, unless they are to be cleaned."""
+    shared = span._shared
     parts = [
         _TRACE_ID,
         span._trace_id.to_bytes(16, "big"),
         _SPAN_ID,
         span._span_id.to_bytes(8, "big"),
-        _HEADS[span.name, span._kind, span._flags],
+        _HEADS[span.name, span._kind, shared.flags],
         _times(_START, span._start, _END, span._end),
     ]
     if span._parent_id:
         parts += _PARENT_ID, span._parent_id.to_bytes(8, "big")
-    if span._trace_state:
-        parts.append(_text(_TRACE_STATE, span._trace_state))
+    if shared.trace_state:
+        parts.append(_text(_TRACE_STATE, shared.trace_state))
     dropped = 0
     attributes = span._attributes
     if attributes:
@@ -206,12 +207,11 @@ def _span(span: Span, limits: SpanLimits, clean: bool = False) -> bytes:
     if rare is not None:
         parts += _events_and_links(rare, limits)
         dropped += rare.dropped[0]
-    if span._status:
-        message = rare.message if rare is not None else None
-        parts.append(_field(_STATUS, _text(_STATUS_MESSAGE, message) + _number(_STATUS_CODE, span._status)))
+        if rare.status:
+            parts.append(_field(_STATUS, _text(_STATUS_MESSAGE, rare.message) + _number(_STATUS_CODE, rare.status)))
     if dropped:
         parts.append(_number(_LOST_ATTRIBUTES, dropped))
-    if span._weight is not None and (count := untold_count(span)) is not None:
+    if shared.weight is not None and (count := untold_count(span)) is not None:
         parts.append(_attribute(_OF_SPAN.tag, ADJUSTED_COUNT, count))
     return b"".join(parts)
 
@@ -328,14 +328,14 @@ def _scope_spans(scope: Scope, spans: list[bytes]) -> bytes:
 def encode_request(spans: Sequence[Span]) -> bytes:
     """The spans as an OTLP request, grouped by resource and by scope."""
     request = _Request()
-    last: Any = None
+    last_sink = last_scope = object()
     add: Callable[[bytes], None]
     for some in slices(spans):
         for span in some:
-            sink, scope = span._sink, span._scope
-            if last is None or sink is not last._sink or scope is not last._scope:
+            sink, scope = span._shared.sink, span._scope
+            if sink is not last_sink or scope is not last_scope:
                 add = request.group(sink.resource, scope).append
-                last = span
+                last_sink, last_scope = sink, scope
             try:
                 encoded = _span(span, sink.limits)
             except Exception:

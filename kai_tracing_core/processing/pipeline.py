@@ -22,6 +22,7 @@ from kai_tracing_core.sampling.always import AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.sampling.parent_based import ParentBased
 from kai_tracing_core.sampling.threshold import known_count
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Link, Span, SpanKind
 from kai_tracing_core.span_parts import as_mapping
 from kai_tracing_core.trace_context import (
@@ -106,6 +107,7 @@ class SpanPipeline:
         self.non_recording_class = config.non_recording_class
         self._bind_processors()
         self.unqueued = _Unqueued(self)
+        self._plain: dict[tuple[Any, int], Shared] = {}
         self.start, self._start_anew = starter(self)
         lifecycle.register_fork(self)
 
@@ -159,8 +161,8 @@ class SpanPipeline:
         given: Any,
         links: Sequence[Link | TraceContext],
         trace_id: int = 0,
-    ) -> tuple[Any, int, int, int, str, float | None, Attributes | None]:
-        """Ask the sampler: sink (None: not recorded), trace id, parent id, flags, trace state, weight, attributes."""
+    ) -> tuple[Shared, int, int, Attributes | None]:
+        """Ask the sampler: what the span shares, trace id, parent id (0 where nothing is recorded), attributes."""
         attributes = as_mapping(attributes)
         request, flags = self._request(name, kind, attributes, given, links, trace_id)
         result = self._ask(request)
@@ -169,7 +171,7 @@ class SpanPipeline:
         if flags & DEBUG or result.decision == _SAMPLE:
             flags |= SAMPLED
         elif result.decision == _DROP:
-            return None, trace_id, 0, flags, state, None, None
+            return self._shared(None, flags, state, None), trace_id, 0, None
         if result.attributes:
             attributes = {**attributes, **result.attributes}
         weight = result.adjusted_count
@@ -179,7 +181,22 @@ class SpanPipeline:
                 weight = known_count(given._trace_state, trace_id)
         parent_id = given._span_id if given is not None and given._trace_id else 0
         sink = self if flags & SAMPLED else self.unqueued
-        return sink, trace_id, parent_id, flags, state, weight, attributes
+        return self._shared(sink, flags, state, weight), trace_id, parent_id, attributes
+
+    def _shared(self, sink: Any, flags: int, state: str, weight: float | None) -> Shared:
+        """What a span has with this decision, and its children; those without a trace state and a weight are few."""
+        if state or weight is not None:
+            return self._new_shared(sink, flags, state, weight)
+        known = self._plain.get((sink, flags))
+        if known is None:
+            known = self._plain[sink, flags] = self._new_shared(sink, flags, state, weight)
+        return known
+
+    def _new_shared(self, sink: Any, flags: int, state: str, weight: float | None) -> Shared:
+        owner = None if sink is self.unqueued else self
+        below = flags & ~PARENT_REMOTE
+        children = None if below == flags else Shared(below, state, weight, sink=sink, owner=owner)
+        return Shared(flags, state, weight, sink=sink, owner=owner, for_children=children)
 
     def _request(
         self,

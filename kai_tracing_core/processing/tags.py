@@ -37,19 +37,21 @@ def tags_of(span: Span) -> dict[str, AttributeValue]:
     That is the status code, the scope, the trace state and the dropped counts; not the status message, for which
     every format has a tag of its own.
     """
-    limits = span._sink.limits
+    shared = span._shared
+    limits = shared.sink.limits
     tags, dropped = clean_attributes(span._attributes, limits.attributes, limits.value_length)
-    if dropped or span._rare is not None:
+    rare = span._rare
+    if dropped or rare is not None:
         lost = span._dropped
         for name, count in zip(_DROPPED, (lost[0] + dropped, lost[1], lost[2]), strict=True):
             if count:
                 tags[name] = count
-    if span._status:
-        tags["otel.status_code"] = _STATUS[span._status]
+    if rare is not None and rare.status:
+        tags["otel.status_code"] = _STATUS[rare.status]
     if (stands_for := untold_count(span)) is not None:
         tags[ADJUSTED_COUNT] = stands_for
-    if span._trace_state:
-        tags["w3c.tracestate"] = span._trace_state
+    if shared.trace_state:
+        tags["w3c.tracestate"] = shared.trace_state
     scope = getattr(span, "_scope", None)
     if scope is not None:
         tags["otel.scope.name"] = scope.name
@@ -60,8 +62,8 @@ def tags_of(span: Span) -> dict[str, AttributeValue]:
 
 def untold_count(span: Span) -> float | None:
     """The adjusted count (`Span.adjusted_count`) that the backend would not know: neither 1 nor in `tracestate`."""
-    weight = span._weight
-    if weight is None or weight == 1.0 or read(span._trace_state).th is not None:
+    weight = span._shared.weight
+    if weight is None or weight == 1.0 or read(span._shared.trace_state).th is not None:
         return None
     return weight
 

@@ -14,6 +14,7 @@ from kai_tracing_core.sampling.decisions import DecisionChannel, Verdict
 from kai_tracing_core.sampling.tail import TailOptions
 from kai_tracing_core.sampling.tail_policies import TailPolicy, TailTrace
 from kai_tracing_core.sampling.threshold import NEVER, adjusted_count, randomness, read, with_threshold
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
 from kai_tracing_core.trace_context import DEBUG, PARENT_REMOTE, SAMPLED
 
@@ -202,7 +203,9 @@ class TailProcessor(SpanProcessor):
             return []
         if chance < 1.0:
             for span in spans:
-                span._trace_state, span._weight = reweigh(span._trace_id, span._trace_state, span._weight, chance)
+                shared = span._shared
+                state, weight = reweigh(span._trace_id, shared.trace_state, shared.weight, chance)
+                span._shared = Shared(shared.flags, state, weight, sink=shared.sink)
         return spans
 
     # -- on a thread of its own --------------------------------------------------------------------------------------

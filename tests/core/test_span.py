@@ -19,6 +19,7 @@ from kai_tracing_core import Link, Span, SpanKind, SpanOptions, SpanStatusCode, 
 from kai_tracing_core.context import resolve
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing.pipeline import PipelineConfig
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span_parts import as_kind, as_text, to_nanoseconds
 from kai_tracing_core.testing.ids import FixedClock
 
@@ -206,7 +207,8 @@ def test_attributes_that_cannot_be_exported_are_counted(provider: InMemoryProvid
 def test_sampled_weights_reach_the_children(provider: InMemoryProvider) -> None:
     """A child stands for as many spans as its parent."""
     with provider.span("root") as root:
-        root._weight = 4.0
+        shared = root._shared
+        root._shared = Shared(shared.flags, weight=4.0, sink=shared.sink, owner=shared.owner)
         with provider.span("child") as child:
             pass
     assert child.adjusted_count == 4.0

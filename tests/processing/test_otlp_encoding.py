@@ -16,6 +16,7 @@ from kai_tracing_core.processing.otlp_encoding import encode_request
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.sampling.always import AlwaysOn
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Event, Link, Span, SpanKind, SpanStatusCode
 from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
 from tests.support.otlp_messages import request_of
@@ -86,8 +87,8 @@ def spans(draw: st.DrawFn) -> list[Span]:
         for name, at, attributes in draw(st.lists(st.builds(Event, TEXT, TIMES, ATTRIBUTES), max_size=2)):
             span.add_event(name, attributes, at)
         span.set_status(draw(st.sampled_from(SpanStatusCode)), draw(st.none() | TEXT))
-        span._weight = draw(st.sampled_from((None, 1.0, 2.5)))
-        span._flags |= draw(st.sampled_from((0, PARENT_REMOTE)))
+        weight, flags = draw(st.sampled_from((None, 1.0, 2.5))), draw(st.sampled_from((0, PARENT_REMOTE)))
+        span._shared = Shared(span._flags | flags, span._trace_state, weight, sink=span._sink)
         for what in range(3):
             if count := draw(COUNTS):
                 span._drop(what, count)

@@ -19,6 +19,7 @@ from thrift.protocol.TCompactProtocol import TCompactProtocol
 from kai_tracing_core import ConfigurationError, SpanKind, SpanStatusCode, TraceContext, TracingService
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import TooLarge
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
 from kai_tracing_core.trace_context import DEBUG, SAMPLED
 from tests.support.decoding import decode_jaeger_batch, decode_jaeger_datagram
@@ -105,7 +106,7 @@ def test_a_bare_span(provider: JaegerProvider) -> None:
     """What a span does not have is not sent: no parent, references, logs, kind or error."""
     span = provider.span("x")
     span.set_status(SpanStatusCode.OK)
-    span._flags |= DEBUG
+    span._shared = Shared(span._flags | DEBUG, sink=span._sink)
     span.end()
     thrift = encoded(span)
     assert thrift.parentSpanId == 0

@@ -15,6 +15,7 @@ from kai_tracing_core.processing.processor import SpanQueue
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import (
     Event,
     Link,
@@ -87,14 +88,12 @@ class JoinedSpan(Span):
         kind = getattr(wrapped, "kind", trace_api.SpanKind.INTERNAL)
         span._kind = SpanKind(kind.value)
         span._trace_id, span._span_id = identity._trace_id, identity._span_id
-        span._flags, span._trace_state = identity._flags, identity._trace_state
+        flags = identity._flags | (PARENT_REMOTE if parent and parent.is_remote else 0)
+        span._shared = Shared(flags, identity._trace_state, sink=_ITS_PROVIDER)
         span._parent_id = parent.span_id if parent else 0
-        if parent and parent.is_remote:
-            span._flags |= PARENT_REMOTE
         span._start = getattr(wrapped, "start_time", None) or 0
-        span._end, span._status = False, 0
-        span._rare = span._weight = span._scope = None
-        span._sink = _ITS_PROVIDER
+        span._end = False
+        span._rare = span._scope = None
         span._previous = INACTIVE
         span._room = 0
         if not record_exception:

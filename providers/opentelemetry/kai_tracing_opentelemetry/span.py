@@ -153,7 +153,7 @@ class OpenTelemetrySpan(_InContext):
         super().set_status(given, message)
 
     def _fail(self, exception: BaseException) -> None:
-        if not hasattr(self, "_room") or not is_failure(exception):
+        if self._room is None or not is_failure(exception):
             return
         recorded = not self._silent
         if recorded:

@@ -17,6 +17,7 @@ from kai_tracing_core.attributes import SpanLimits
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.retry import RetryPolicy
+from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
 from kai_tracing_core.trace_context import DEBUG, SAMPLED
 from tests.support.decoding import decode_zipkin_json, decode_zipkin_protobuf
@@ -100,7 +101,7 @@ def test_both_encodings_say_the_same(provider: ZipkinProvider) -> None:
     span = provider.span("work", kind=SpanKind.PRODUCER, attributes={"peer.service": "queue"}, start_time=START)
     span.add_event("sent", timestamp=START)
     span.set_status(SpanStatusCode.ERROR, "full")
-    span._flags |= DEBUG
+    span._shared = Shared(DEBUG, sink=span._sink)
     span.end(START + 2_000_000_000)
     json, message = as_json(span), as_protobuf(span)
     assert message.trace_id.hex() == json["traceId"]
