@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from kai_tracing_core.attributes import Attributes, AttributeValue
 from kai_tracing_core.context import INACTIVE, RESTORED, get_current, reset_current
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import Event, Link, Rare, SpanKind, SpanStatusCode, Time
-from kai_tracing_core.trace_context import TraceContext
+from kai_tracing_core.trace_context import Shared, TraceContext
 
 if TYPE_CHECKING:
     from typing_extensions import Self

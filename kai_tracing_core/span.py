@@ -11,7 +11,6 @@ from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, 
 from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, reset_current, resolve, set_current
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
 from kai_tracing_core.lazy import lazy_logger
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span_parts import (
     NONE_DROPPED,
     Event,
@@ -28,7 +27,7 @@ from kai_tracing_core.span_parts import (
     as_text,
     to_nanoseconds,
 )
-from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, TraceContext
+from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, Shared, TraceContext
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -345,8 +344,7 @@ class Span:
         context._trace_id = self._trace_id
         context._span_id = self._span_id
         shared = self._shared
-        flags = shared.flags
-        context._flags = flags if flags < PARENT_REMOTE else flags & ~PARENT_REMOTE
+        context._flags = shared.flags_onward
         context._trace_state = shared.trace_state
         context._weight = shared.weight
         context.is_remote = False

@@ -1,11 +1,9 @@
-"""The part of a span that crosses process boundaries."""
+"""The part of a span that crosses process boundaries, and what a trace's spans have in common within one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-from kai_tracing_core.shared import Shared
 
 __all__ = [
     "DEBUG",
@@ -15,6 +13,7 @@ __all__ = [
     "RANDOM",
     "SAMPLED",
     "WIRE_FLAGS",
+    "Shared",
     "TraceContext",
 ]
 
@@ -33,6 +32,33 @@ DECISION_ONLY = 0x800
 """A sampling decision came without ids (`b3: 0`): it holds for the trace that starts here."""
 PARENT_REMOTE = 0x400
 """The parent of the span that carries this flag lives in another process."""
+
+
+class Shared:
+    """What the spans of a trace have in common in this process: a child takes over one reference instead of fields.
+
+    It is never changed: a span for which something of it changes gets another one.
+    """
+
+    __slots__ = ("flags", "flags_onward", "for_children", "owner", "sink", "trace_state", "weight")
+
+    def __init__(
+        self,
+        flags: int = 0,
+        trace_state: str = "",
+        weight: float | None = None,
+        *,
+        sink: Any = None,
+        owner: Any = None,
+        for_children: Shared | None = None,
+    ) -> None:
+        self.flags = flags
+        self.flags_onward = flags & ~PARENT_REMOTE  # those of a context that stands for the span
+        self.trace_state = trace_state
+        self.weight = weight  # adjusted count; None is 1
+        self.sink = sink  # a SpanSink; None where nothing is recorded
+        self.owner = owner  # the pipeline whose children need not ask its sampler again, if any
+        self.for_children = for_children  # what they take over where it is not this: the parent's parent is remote
 
 
 class TraceContext:

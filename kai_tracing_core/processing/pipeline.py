@@ -22,7 +22,6 @@ from kai_tracing_core.sampling.always import AlwaysOn
 from kai_tracing_core.sampling.base import Sampler, SamplingDecision, SamplingRequest, SamplingResult
 from kai_tracing_core.sampling.parent_based import ParentBased
 from kai_tracing_core.sampling.threshold import known_count
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Link, Span, SpanKind
 from kai_tracing_core.span_parts import as_mapping
 from kai_tracing_core.trace_context import (
@@ -32,6 +31,7 @@ from kai_tracing_core.trace_context import (
     PARENT_REMOTE,
     RANDOM,
     SAMPLED,
+    Shared,
     TraceContext,
 )
 

@@ -15,7 +15,6 @@ from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import INACTIVE, RuntimeContext, get_current, resolve, set_current
 from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.non_recording import NonRecordingSpan
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import (
     Link,
@@ -28,7 +27,7 @@ from kai_tracing_core.span_parts import (
     as_nanoseconds,
     as_text,
 )
-from kai_tracing_core.trace_context import RANDOM, SAMPLED, TraceContext
+from kai_tracing_core.trace_context import RANDOM, SAMPLED, Shared, TraceContext
 
 if TYPE_CHECKING:
     from kai_tracing_core.processing.pipeline import SpanPipeline

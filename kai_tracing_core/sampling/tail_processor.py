@@ -14,9 +14,8 @@ from kai_tracing_core.sampling.decisions import DecisionChannel, Verdict
 from kai_tracing_core.sampling.tail import TailOptions
 from kai_tracing_core.sampling.tail_policies import TailPolicy, TailTrace
 from kai_tracing_core.sampling.threshold import NEVER, adjusted_count, randomness, read, with_threshold
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
-from kai_tracing_core.trace_context import DEBUG, PARENT_REMOTE, SAMPLED
+from kai_tracing_core.trace_context import DEBUG, PARENT_REMOTE, SAMPLED, Shared
 
 __all__ = ["TailProcessor", "choose", "reweigh"]
 

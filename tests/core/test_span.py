@@ -19,9 +19,9 @@ from kai_tracing_core import Link, Span, SpanKind, SpanOptions, SpanStatusCode, 
 from kai_tracing_core.context import resolve
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing.pipeline import PipelineConfig
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span_parts import as_kind, as_text, to_nanoseconds
 from kai_tracing_core.testing.ids import FixedClock
+from kai_tracing_core.trace_context import Shared
 
 REMOTE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, is_remote=True)
 UNSAMPLED = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 0, is_remote=True)

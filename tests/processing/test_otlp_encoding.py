@@ -16,9 +16,8 @@ from kai_tracing_core.processing.otlp_encoding import encode_request
 from kai_tracing_core.processing.pipeline import PipelineConfig, SpanPipeline
 from kai_tracing_core.processing.processor import SpanProcessor
 from kai_tracing_core.sampling.always import AlwaysOn
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Event, Link, Span, SpanKind, SpanStatusCode
-from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
+from kai_tracing_core.trace_context import PARENT_REMOTE, Shared, TraceContext
 from tests.support.otlp_messages import request_of
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)  # with lone surrogates

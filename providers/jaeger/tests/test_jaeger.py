@@ -19,9 +19,8 @@ from thrift.protocol.TCompactProtocol import TCompactProtocol
 from kai_tracing_core import ConfigurationError, SpanKind, SpanStatusCode, TraceContext, TracingService
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.processor import TooLarge
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
-from kai_tracing_core.trace_context import DEBUG, SAMPLED
+from kai_tracing_core.trace_context import DEBUG, SAMPLED, Shared
 from tests.support.decoding import decode_jaeger_batch, decode_jaeger_datagram
 from tests.support.server import FaultServer, UdpSink
 

@@ -15,7 +15,6 @@ from kai_tracing_core.processing.processor import SpanQueue
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import (
     Event,
     Link,
@@ -26,7 +25,7 @@ from kai_tracing_core.span import (
     Time,
     to_nanoseconds,
 )
-from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
+from kai_tracing_core.trace_context import PARENT_REMOTE, Shared, TraceContext
 from kai_tracing_opentelemetry.runtime import (
     SPAN_KEY,
     OpenTelemetryContext,

@@ -17,9 +17,8 @@ from kai_tracing_core.attributes import SpanLimits
 from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.pipeline import PipelineConfig
 from kai_tracing_core.processing.retry import RetryPolicy
-from kai_tracing_core.shared import Shared
 from kai_tracing_core.span import Span
-from kai_tracing_core.trace_context import DEBUG, SAMPLED
+from kai_tracing_core.trace_context import DEBUG, SAMPLED, Shared
 from tests.support.decoding import decode_zipkin_json, decode_zipkin_protobuf
 from tests.support.server import FaultServer
 
