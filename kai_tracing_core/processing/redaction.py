@@ -63,8 +63,13 @@ def redact_url(text: str) -> str:
     if "@" in text:
         text = _USER_INFO.sub("REDACTED:REDACTED@", text)
     if "=" in text and (secret := _caseless(_SIGNED_QUERY)).search(text):
-        text = secret.sub(rf"\g<1>{REDACTED}", text)
+        text = secret.sub(_redact_value, text)
     return text
+
+
+def _redact_value(parameter: re.Match[str]) -> str:
+    # A template instead of a function takes three times as long.
+    return parameter[1] + REDACTED
 
 
 @cache
