@@ -58,3 +58,7 @@ def test_a_start_that_cannot_be_names_what_is_wrong(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert "TRACING_BACKEND_MEMORY_LIMIT" in errors
     assert "Traceback" not in errors
+    process = start("--data", tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.count("\n")) == (1, 1)
+    assert "every port is 0" in errors

@@ -254,6 +254,11 @@ def test_what_cannot_be_imported_is_named(backend: Backend, tmp_path: Path) -> N
     assert "cannot be read" in command(backend, import_files, str(path), status=1)
     assert api(backend, "import", b"\x1f\x8bnothing").status == 400
     assert api(backend, "import?format=zipkin", b"{}").status == 400
+    path.write_bytes(b"x\n")
+    assert f"{path}: neither JSON nor OTLP" in command(backend, import_files, str(path), status=1).replace("\n", " ")
+    assert api(backend, "import?format=zipkin", b"x\n").status == 400
+    path.write_text(good)
+    assert "Error: keep: " in command(backend, import_files, str(path), "--keep", "1m", status=1)
 
 
 def test_protobuf_is_imported(backend: Backend, tmp_path: Path) -> None:
@@ -291,6 +296,7 @@ def test_an_export_of_nothing_is_an_empty_file_or_an_error(backend: Backend) -> 
     assert api(backend, "export?format=zipkin").json == []
     assert api(backend, "export?format=jaeger").json == {"data": []}
     assert api(backend, "export").body == b""
+    assert "no traces from now-1h to now" in command(backend, export, "{ }")
     assert api(backend, "traces/77/export").status == 404
     assert api(backend, "export?q=%7B").status == 400
     assert api(backend, "export?format=nothing").status == 400

@@ -73,6 +73,8 @@ def _send(client: ApiClient, path: Path, line: int, part: bytes, parameters: dic
     try:
         return client.request("POST", "/api/v1/import", parameters, content=part).json()
     except click.ClickException as error:
+        if error.message.startswith("keep:"):
+            raise  # the file has nothing to do with it
         at = re.sub(r"^file: (line (\d+): )?", "", error.message)
         found = re.match(r"file: line (\d+)", error.message)
         number = line + int(found[1]) - 1 if found and line else line or (int(found[1]) if found else 0)
@@ -114,6 +116,8 @@ def export(
         path = "/api/v1/export"
         parameters = {"format": chosen, "q": what, "start": since, "end": until, "limit": str(limit)}
     with client.stream("GET", path, parameters) as response:
+        if "X-No-Traces" in response.headers:
+            click.echo(f"no traces from {since} to {until or 'now'}; --since asks for older ones", err=True)
         if output is None:
             for piece in response.iter_bytes():
                 sys.stdout.buffer.write(piece)

@@ -33,8 +33,8 @@ def decode(body: bytes, kind: str | None) -> tuple[list[pa.Table], Accepted]:
     tables = []
     for number, part in _parts(body):
         try:
-            if number == 0:
-                columns, of_part = otlp.decode_protobuf(part)
+            if number == 0 and kind in (None, "otlp"):
+                columns, of_part = _decode_protobuf(part)
             else:
                 columns, of_part = _DECODERS[kind or detect(part)](part)
         except ValueError as error:
@@ -43,6 +43,13 @@ def decode(body: bytes, kind: str | None) -> tuple[list[pa.Table], Accepted]:
         if len(columns):
             tables.append(columns.finish())
     return tables, accepted
+
+
+def _decode_protobuf(body: bytes) -> tuple[SpanColumns, Accepted]:
+    columns, accepted = otlp.decode_protobuf(body)
+    if body and not len(columns) and not accepted.rejected:  # protobuf takes much for unknown fields
+        raise ValueError("neither JSON nor OTLP in protobuf: there are no spans in it")
+    return columns, accepted
 
 
 def _parts(body: bytes) -> Iterator[tuple[int, bytes]]:

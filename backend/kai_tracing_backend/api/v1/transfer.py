@@ -79,9 +79,12 @@ def export(
 def _file(traces: Iterator[list[StoredSpan]], kind: str, name: str) -> StreamingResponse:
     """An answer of which the first piece is there already, so that an error can still be one."""
     chosen = FORMATS[kind]
-    pieces = chosen.write(traces)
+    found = list(itertools.islice(traces, 1))
+    pieces = chosen.write(itertools.chain(found, traces))
     first = list(itertools.islice(pieces, 1))
     headers = {"Content-Disposition": f'attachment; filename="{name}.{chosen.extension}"'}
+    if not found:
+        headers["X-No-Traces"] = "true"  # which not every format shows
     return StreamingResponse(itertools.chain(first, pieces), media_type=chosen.media_type, headers=headers)
 
 
