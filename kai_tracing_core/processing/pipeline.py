@@ -107,7 +107,7 @@ class SpanPipeline:
         self.non_recording_class = config.non_recording_class
         self._bind_processors()
         self.unqueued = _Unqueued(self)
-        self._plain: dict[tuple[Any, int], Shared] = {}
+        self._shared: dict[tuple[Any, int], Shared] = {}
         self.start, self._start_anew = starter(self)
         lifecycle.register_fork(self)
 
@@ -171,7 +171,7 @@ class SpanPipeline:
         if flags & DEBUG or result.decision == _SAMPLE:
             flags |= SAMPLED
         elif result.decision == _DROP:
-            return self._shared(None, flags, state, None), trace_id, 0, None
+            return self.share(None, flags, state), trace_id, 0, None
         if result.attributes:
             attributes = {**attributes, **result.attributes}
         weight = result.adjusted_count
@@ -181,22 +181,19 @@ class SpanPipeline:
                 weight = known_count(given._trace_state, trace_id)
         parent_id = given._span_id if given is not None and given._trace_id else 0
         sink = self if flags & SAMPLED else self.unqueued
-        return self._shared(sink, flags, state, weight), trace_id, parent_id, attributes
+        return self.share(sink, flags, state, weight), trace_id, parent_id, attributes
 
-    def _shared(self, sink: Any, flags: int, state: str, weight: float | None) -> Shared:
-        """What a span has with this decision, and its children; those without a trace state and a weight are few."""
-        if state or weight is not None:
-            return self._new_shared(sink, flags, state, weight)
-        known = self._plain.get((sink, flags))
-        if known is None:
-            known = self._plain[sink, flags] = self._new_shared(sink, flags, state, weight)
-        return known
-
-    def _new_shared(self, sink: Any, flags: int, state: str, weight: float | None) -> Shared:
-        owner = None if sink is self.unqueued else self
-        below = flags & ~PARENT_REMOTE
-        children = None if below == flags else Shared(below, state, weight, sink=sink, owner=owner)
-        return Shared(flags, state, weight, sink=sink, owner=owner, for_children=children)
+    def share(self, sink: Any, flags: int, state: str = "", weight: float | None = None) -> Shared:
+        """What a span with this decision has in common with its children; they follow it where the sampler does."""
+        plain = not state and weight is None  # of those there are few
+        if plain and (known := self._shared.get((sink, flags))) is not None:
+            return known
+        owner = self if self.sampler.inherits_local and sink is not self.unqueued else None
+        below = self.share(sink, flags & ~PARENT_REMOTE, state, weight) if flags & PARENT_REMOTE else None
+        made = Shared(flags, state, weight, sink=sink, owner=owner, for_children=below)
+        if plain:
+            self._shared[sink, flags] = made
+        return made
 
     def _request(
         self,

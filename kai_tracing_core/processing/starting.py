@@ -27,7 +27,7 @@ from kai_tracing_core.span_parts import (
     as_nanoseconds,
     as_text,
 )
-from kai_tracing_core.trace_context import RANDOM, SAMPLED, Shared, TraceContext
+from kai_tracing_core.trace_context import RANDOM, SAMPLED, TraceContext
 
 if TYPE_CHECKING:
     from kai_tracing_core.processing.pipeline import SpanPipeline
@@ -52,9 +52,7 @@ def starter(  # noqa: C901, PLR0915 - nearly all of it is `start`
     sampler, clock = pipeline.sampler, pipeline.clock
     # Each variable that `start` uses costs it as much as looking at one twice: what few spans need is the pipeline's.
     drops_root = None if sampler.always else sampler.drops_root or _drops_none
-    inherits = pipeline if sampler.inherits_local else object()
-    kept_root = Shared(SAMPLED | RANDOM, sink=pipeline, owner=pipeline)
-    dropped_root = Shared(RANDOM, owner=pipeline)
+    kept_root, dropped_root = pipeline.share(pipeline, SAMPLED | RANDOM), pipeline.share(None, RANDOM)
     new_trace_id = pipeline.ids.trace_id
     take_id, take_unsampled_id = pipeline.recorded_ids.spare.pop, pipeline.unsampled_ids.spare.pop
     max_attributes = pipeline.limits.attributes
@@ -121,7 +119,7 @@ def starter(  # noqa: C901, PLR0915 - nearly all of it is `start`
             shared = given._shared
             if shared.for_children is not None:
                 shared = shared.for_children
-            if shared.owner is inherits:
+            if shared.owner is pipeline:
                 trace_id = given._trace_id
                 parent_id = given._span_id
             else:
