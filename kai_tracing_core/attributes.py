@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+from kai_tracing_core.records import NamedTuple
 
 __all__ = ["Attributes", "AttributeValue", "SpanLimits", "clean_attributes", "clean_value"]
 

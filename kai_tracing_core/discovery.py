@@ -14,7 +14,9 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from kai_tracing_core.records import NamedTuple
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from kai_tracing_core.discovery import PROJECT, Entry, installed
 from kai_tracing_core.errors import ConfigurationError, did_you_mean, nearest
@@ -17,6 +17,7 @@ from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.propagation.base import Propagator
 from kai_tracing_core.propagation.composite import CompositePropagator
 from kai_tracing_core.provider import TracingProvider
+from kai_tracing_core.records import NamedTuple
 from kai_tracing_core.sampling.base import Sampler
 
 if TYPE_CHECKING:

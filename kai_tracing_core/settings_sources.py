@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from copy import copy
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from kai_tracing_core.errors import ConfigurationError
+from kai_tracing_core.records import NamedTuple
 
 __all__ = [
     "PREFIX",

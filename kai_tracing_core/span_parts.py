@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from kai_tracing_core.attributes import Attributes
 from kai_tracing_core.context import EMPTY_BAGGAGE
 from kai_tracing_core.failures import qualified_name
 from kai_tracing_core.lazy import lazy_logger
+from kai_tracing_core.records import NamedTuple
 from kai_tracing_core.trace_context import TraceContext
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, SpanQueue, Stats
 from kai_tracing_core.processing.retry import Delivery, RetryPolicy
+from kai_tracing_core.records import NamedTuple
 from kai_tracing_core.span import Span, SpanStatusCode
 from kai_tracing_core.trace_context import SAMPLED
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.processing.processor import SpanProcessor
+from kai_tracing_core.records import NamedTuple
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import Rare
 

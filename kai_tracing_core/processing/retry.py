@@ -8,10 +8,10 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from time import monotonic, sleep, time
-from typing import NamedTuple
 
 from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.processing.processor import Deferred, Rejected, Retryable, SpanExporter, TooLarge
+from kai_tracing_core.records import NamedTuple
 from kai_tracing_core.span import Span
 
 __all__ = ["Delivery", "RetryPolicy", "parse_retry_after"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from kai_tracing_core.records import NamedTuple
 
 if TYPE_CHECKING:
     from kai_tracing_core.processing.processor import SpanProcessor

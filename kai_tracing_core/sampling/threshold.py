@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
 
+from kai_tracing_core.records import NamedTuple
 from kai_tracing_core.tracestate import get_member, put_member
 
 __all__ = [

@@ -72,16 +72,22 @@ def test_every_module_says_what_is_public(name: str) -> None:
 
 
 def test_starting_is_cheap(tmp_path: Path) -> None:
-    """Importing and initialising with its first span loads none of what makes a start slow, and starts no thread."""
+    """With its first span: none of what makes a start slow is loaded, no annotation compiled, no thread started."""
     heavy = (
         "pydantic asyncio click rich urllib3 httpx opentelemetry pluggy logging dataclasses inspect pathlib tomllib"
         " email importlib.metadata"
     )
     program = (
-        "import sys, threading, kai_tracing_core\n"
+        "import sys, threading, typing\n"
+        "compiled = []\n"
+        "def hook(event, arguments):\n"
+        "    if event == 'compile' and sys._getframe(1).f_globals is typing.__dict__: compiled.append(arguments)\n"
+        "sys.addaudithook(hook)\n"
+        "import kai_tracing_core\n"
         "with kai_tracing_core.tracing.span('first'): pass\n"
         f"assert not (heavy := set('{heavy}'.split()) & set(sys.modules)), heavy\n"
         "assert threading.active_count() == 1\n"
+        "assert not compiled, compiled\n"
     )
     # Without `site`, whose .pth files import what they like.
     environment = {"TRACING_TYPE": "inmemory", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
