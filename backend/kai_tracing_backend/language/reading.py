@@ -269,8 +269,8 @@ def _check_comparison(left: _At, op: Token, right: _At) -> None:
         if (wrong := check_regex(str(right.node.value))) is not None:
             raise Mistake(wrong, right.position)
         return
-    _check_id(left, right)
-    _check_id(right, left)
+    _check_intrinsic(left, right)
+    _check_intrinsic(right, left)
     equality = op in ("=", "!=")
     if "nil" in kinds:
         other = left if kinds[1] == "nil" else right
@@ -288,13 +288,17 @@ def _check_comparison(left: _At, op: Token, right: _At) -> None:
         raise Mistake(_mismatch(left, right, enums), right.position)
 
 
-def _check_id(field: _At, other: _At) -> None:
+def _check_intrinsic(field: _At, other: _At) -> None:
+    """Whether the field, if it is one that takes few values only, can be compared with the other."""
     node, given = field.node, other.node
-    if not (isinstance(node, Field) and node.scope == "intrinsic" and isinstance(given, Literal)):
+    if not (isinstance(node, Field) and node.scope == "intrinsic"):
         return
+    value = given.value if isinstance(given, Literal) else None
+    if node.name == "nestedSetParent" and (not isinstance(given, Literal) or value not in (-1, 0, None)):
+        raise Mistake(f"{node.name} is only known to be negative for roots: {node.name} < 0", other.position)
     digits = ID_DIGITS.get(node.name)
-    if digits and given.kind == "string" and not re.fullmatch(f"[0-9a-fA-F]{{1,{digits}}}", str(given.value)):
-        none = f"; where there is none, {node.name} = nil" if not given.value else ""
+    if digits and isinstance(value, str) and not re.fullmatch(f"[0-9a-fA-F]{{1,{digits}}}", value):
+        none = f"; where there is none, {node.name} = nil" if not value else ""
         raise Mistake(f"an id of up to {digits} hexadecimal digits is expected{none}", other.position)
 
 
