@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from kai_tracing_core.attributes import Attributes, AttributeValue, SpanLimits, clean_attributes
+from kai_tracing_core.attributes import Attributes, AttributeValue, clean_attributes
 from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, reset_current, resolve, set_current
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
 from kai_tracing_core.lazy import lazy_logger
@@ -38,39 +38,16 @@ _new_context: Callable[[type[TraceContext]], TraceContext] = object.__new__
 
 __all__ = [
     "Event",
-    "Inbox",
     "Link",
     "Scope",
     "Span",
     "SpanKind",
     "SpanOptions",
     "SpanResult",
-    "SpanSink",
     "SpanStatusCode",
     "Time",
     "to_nanoseconds",
 ]
-
-
-class Inbox(Protocol):
-    """Takes spans that end while it is shorter than `room`; longer, `SpanSink.on_end` is to be called."""
-
-    room: int
-
-    def __len__(self) -> int: ...
-    def append(self, span: Any, /) -> None:
-        """Take the span."""
-
-
-class SpanSink(Protocol):
-    """Where a span goes when it ends, as the span sees it; `processing.pipeline.SpanPipeline` is the one there is."""
-
-    limits: SpanLimits
-    resource: Mapping[str, AttributeValue]
-    clock: Callable[[], int]
-    on_ending: Callable[[Span], None] | None
-    on_end: Callable[[Span], None]
-    inbox: Inbox
 
 
 class Span:

@@ -56,7 +56,7 @@ class Shared:
         self.flags_onward = flags & ~PARENT_REMOTE  # those of a context that stands for the span
         self.trace_state = trace_state
         self.weight = weight  # adjusted count; None is 1
-        self.sink = sink  # a SpanSink; None where nothing is recorded
+        self.sink = sink  # where a span goes when it ends, a `SpanPipeline`; None where nothing is recorded
         self.owner = owner  # the pipeline whose children need not ask its sampler again, if any
         self.for_children = for_children  # what they take over where it is not this: the parent's parent is remote
 

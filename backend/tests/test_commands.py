@@ -138,6 +138,8 @@ def test_tail_shows_traces_as_they_come(shop: Backend) -> None:
     """Only what comes after its start, each once, when it has stopped growing; Ctrl-C ends it with 0."""
     url = f"http://127.0.0.1:{shop.settings.api_port}"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # these tests run in the background, which children inherit
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [COMMAND, "tail", "{ .tail = true }", "--json", "--interval", "0.1", "--url", url],
         stdout=subprocess.PIPE,
