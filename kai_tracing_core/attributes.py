@@ -101,7 +101,11 @@ def clean_attributes(
     for key, value in attributes.items():
         if len(cleaned) >= limit:
             break
-        if type(key) is type(value) is str and length is None and value.isascii() and key.isascii() and key:
+        kind = type(value)
+        # What most attributes are is told without a call.
+        if (type(key) is str and key and key.isascii()) and (
+            (kind is str and length is None and value.isascii()) or (kind is int and -_INT64_MAX <= value < _INT64_MAX)
+        ):
             cleaned[key] = value
         elif isinstance(key, str) and key and (clean := clean_value(value, length)) is not None:
             cleaned[_valid_unicode(key)] = clean

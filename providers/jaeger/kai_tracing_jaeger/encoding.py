@@ -86,7 +86,7 @@ class JaegerEncoder:
 
     def _describe(self, span: Span) -> bytes:
         """The process that made the spans: those of one exporter have one resource."""
-        resource = span._sink.resource
+        resource = span._shared.sink.resource
         if resource is not self._resource:
             attributes, _ = clean_attributes(resource, limit=1 << 31)
             service = attributes.pop("service.name", "unknown_service")
@@ -153,11 +153,12 @@ def _convert(span: Span) -> Any:
     tags = tags_of(span)
     if span.kind:
         tags["span.kind"] = _KINDS[span.kind]
-    if span._status == SpanStatusCode.ERROR:
+    rare = span._rare
+    if rare is not None and rare.status == SpanStatusCode.ERROR:
         tags["error"] = True
-        if message := span.status_message:
-            tags["otel.status_description"] = valid_text(message)
-    flags = span._flags
+        if rare.message:
+            tags["otel.status_description"] = valid_text(rare.message)
+    flags = span._shared.flags
     return ttypes.Span(
         traceIdLow=_signed(span._trace_id),
         traceIdHigh=_signed(span._trace_id >> 64),

@@ -22,7 +22,7 @@ from py_zipkin.encoding._types import Kind
 from kai_tracing_core.attributes import AttributeValue
 from kai_tracing_core.processing.tags import events_of, in_slices, list_as_json, slices, tags_of, valid_text
 from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
-from kai_tracing_core.trace_context import DEBUG, PARENT_REMOTE
+from kai_tracing_core.trace_context import DEBUG
 
 __all__ = ["Encoding", "ZipkinEncoder", "remote_endpoint"]
 
@@ -37,6 +37,7 @@ class Encoding(str, Enum):
 _CONTENT_TYPES = {Encoding.JSON: "application/json", Encoding.PROTOBUF: "application/x-protobuf"}
 _dump = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _KINDS = (Kind.LOCAL, Kind.SERVER, Kind.CLIENT, Kind.PRODUCER, Kind.CONSUMER)
+_KIND_NAMES = tuple(kind.value for kind in _KINDS)
 _CALLS_OTHERS = frozenset((SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.CONSUMER))
 
 # The specification's ranking; the last names say at least what kind of system it is.
@@ -112,16 +113,16 @@ class ZipkinEncoder:
         if span._parent_id:
             document["parentId"] = f"{span._parent_id:016x}"
         if span._kind:
-            document["kind"] = _KINDS[span._kind].value
+            document["kind"] = _KIND_NAMES[span._kind]
         if remote is not None:
             document["remoteEndpoint"] = _endpoint(remote)
         if tags:
             document["tags"] = tags
         if span._rare is not None and span._rare.events:
             document["annotations"] = [{"timestamp": at, "value": value} for value, at in self._notes(span)]
-        if span._flags & DEBUG:
+        if span._shared.flags & DEBUG:
             document["debug"] = True
-        if self._is_shared(span):
+        if self._shared and self._is_shared(span):
             document["shared"] = True
         return document
 
@@ -138,7 +139,7 @@ class ZipkinEncoder:
             duration=_seconds(max(1, (span._end - span._start) // 1000)),
             local_endpoint=self._local,
             remote_endpoint=remote,
-            debug=span._flags & DEBUG != 0,
+            debug=span._shared.flags & DEBUG != 0,
             shared=self._is_shared(span),
             annotations=_Annotations(  # type: ignore[arg-type] # see _Annotations
                 (value, _seconds(at)) for value, at in self._notes(span)
@@ -148,12 +149,14 @@ class ZipkinEncoder:
 
     def _tags(self, span: Span) -> tuple[dict[str, str], Endpoint | None]:
         """The tags as text, and whom the span calls."""
-        if span._sink.resource is not self._resource:
-            self._describe(span._sink.resource)
+        resource = span._shared.sink.resource
+        if resource is not self._resource:
+            self._describe(resource)
         tags = tags_of(span)
         remote = remote_endpoint(tags) if span._kind in _CALLS_OTHERS else None
-        if span._status == SpanStatusCode.ERROR:
-            tags["error"] = valid_text(span.status_message or "")
+        rare = span._rare
+        if rare is not None and rare.status == SpanStatusCode.ERROR:
+            tags["error"] = valid_text(rare.message or "")
         elif "error" in tags and tags["error"] in (False, "false"):
             # Zipkin takes any error tag, whatever it says, for a failure.
             del tags["error"]
@@ -163,7 +166,7 @@ class ZipkinEncoder:
         return texts, remote
 
     def _is_shared(self, span: Span) -> bool:
-        return self._shared and span._kind == SpanKind.SERVER and span._flags & PARENT_REMOTE != 0
+        return self._shared and span._kind == SpanKind.SERVER and span.has_remote_parent
 
     def _notes(self, span: Span) -> Iterator[tuple[str, int]]:
         """The events as annotations: what they say, and when, in microseconds."""
