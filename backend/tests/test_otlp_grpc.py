@@ -204,3 +204,23 @@ def test_a_stop_finishes_what_was_begun(tmp_path: Path, monkeypatch: pytest.Monk
     channel.close()
     with running(tmp_path, otlp_grpc_port=backend.settings.otlp_grpc_port) as again:
         assert len(again.tenants.get().store.trace("1")) == 1
+
+
+def test_calls_without_a_request_do_not_keep_others_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More idle calls than there are workers are ended after a while, and a good request is answered."""
+    monkeypatch.setattr("kai_tracing_backend.collector.otlp_grpc._ARRIVAL", 1.0)
+    hold = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        hold.wait(60)
+        yield from ()
+
+    with running(tmp_path) as made:
+        target = f"127.0.0.1:{made.settings.otlp_grpc_port}"
+        with grpc.insecure_channel(target) as idle, grpc.insecure_channel(target) as busy:
+            calls = [idle.stream_unary(EXPORT).future(nothing()) for _ in range(20)]
+            try:
+                export(busy, message(count=1).SerializeToString())
+                assert {call.code() for call in calls} == {grpc.StatusCode.CANCELLED}
+            finally:
+                hold.set()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
+from time import monotonic
 
 import grpc
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # has no types
@@ -30,6 +31,7 @@ __all__ = ["OtlpGrpcListener"]
 _SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 _WORKERS = 16  # requests that are read and stored at once; others wait on their connections
 _MAX_WAITING = 10_000
+_ARRIVAL = 30.0  # seconds that a request may take to arrive once a worker waits for it
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_BODY),  # after decompression, too
     ("grpc.max_concurrent_streams", 100),
@@ -58,6 +60,7 @@ class OtlpGrpcListener(Listener):
         self._gate = gate
         self._calls = Calls(gate.tenants.metrics, self.name, f"{_SERVICE}/Export", tracing)
         self._started = False
+        self._arriving: dict[grpc.ServicerContext, float] = {}  # calls whose request is waited for, and since when
         port.bind().close()  # says better than gRPC what is wrong
         self._workers = ThreadPoolExecutor(_WORKERS, "kai-tracing-grpc")
         self._server = grpc.server(self._workers, options=_OPTIONS, maximum_concurrent_rpcs=_WORKERS + _MAX_WAITING)
@@ -79,9 +82,11 @@ class OtlpGrpcListener(Listener):
         self._loop = asyncio.get_running_loop()
         self._started = True
         self._server.start()
+        self._impatience = asyncio.create_task(self._end_idle_calls())
 
     async def stop(self) -> None:
         """Answer the requests that run, within `GRACE`, and give the port back."""
+        self._impatience.cancel()
         await asyncio.to_thread(self._server.stop(GRACE).wait)
         self._workers.shutdown(wait=False)
 
@@ -92,6 +97,15 @@ class OtlpGrpcListener(Listener):
             self._server.start()  # one that never ran keeps its port
             self._server.stop(None).wait()
             self._workers.shutdown()
+
+    async def _end_idle_calls(self) -> None:
+        """Cancel those that began and send nothing: each keeps a worker from everybody else."""
+        while True:
+            await asyncio.sleep(_ARRIVAL / 10)
+            latest = monotonic() - _ARRIVAL
+            for context, since in list(self._arriving.items()):
+                if since < latest:
+                    context.cancel()
 
     def _export(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """One request, on a thread of gRPC's."""
@@ -125,7 +139,7 @@ class OtlpGrpcListener(Listener):
         try:
             grant = self._gate.admit(metadata.get("authorization"), Scope.INGEST)
             call.tenant = grant.tenant
-            body = _received(requests, context)
+            body = self._receive(requests, context)
             call.bytes = len(body)
             self._gate.receive(grant, len(body), len(body))
             tenant = self._gate.tenants.get(grant.tenant)
@@ -136,15 +150,17 @@ class OtlpGrpcListener(Listener):
         storing = self._intake.take(tenant, partial(decode_protobuf, body), self.name, len(body))
         return asyncio.run_coroutine_threadsafe(storing, self._loop).result()
 
-
-def _received(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-    """The request. One that is too large gRPC refuses by itself, and ends the call."""
-    try:
-        body = next(requests, None)
-    except grpc.RpcError:
-        body = b""
-    if not context.is_active():  # its sender's time was over while it waited, and it will come again
-        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "nobody waits for the answer")
-    if body is None:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "the call has no request")
-    return body
+    def _receive(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """The request. One that is too large gRPC refuses by itself, and ends the call."""
+        self._arriving[context] = monotonic()
+        try:
+            body = next(requests, None)
+        except grpc.RpcError:
+            body = b""
+        finally:
+            del self._arriving[context]
+        if not context.is_active():  # its sender's time was over while it waited, and it will come again
+            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "nobody waits for the answer")
+        if body is None:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "the call has no request")
+        return body
