@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # has no stubs
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # has no stubs
@@ -37,6 +38,8 @@ def _grpc() -> Any:
 class OtlpGrpcExporter(PayloadExporter):
     """Sends OTLP requests over gRPC (opentelemetry-proto, docs/specification.md, "OTLP/gRPC").
 
+    User and password in the URL are sent as Basic authentication, as over HTTP.
+
     Raises:
         ImportError: grpcio is not installed; the message says what to install.
         OSError: a certificate file cannot be read.
@@ -47,14 +50,14 @@ class OtlpGrpcExporter(PayloadExporter):
     def __init__(self, settings: OpenTelemetrySettings) -> None:
         self._grpc = _grpc()
         url = urlsplit(settings.url if "://" in settings.url else f"//{settings.url}")
-        self._target = url.netloc
+        auth, _, self._target = url.netloc.rpartition("@")
         self._secure = url.scheme == "https" or (not url.scheme and not settings.insecure)
         self._files = [
             Path(name).read_bytes() if name else None
             for name in (settings.certificate, settings.client_key, settings.client_certificate)
         ]
         self._timeout = settings.timeout
-        self._metadata = tuple((name.lower(), value) for name, value in settings.headers.items())
+        self._metadata = _metadata(settings.headers, auth)
         gzip = settings.compression is Compression.GZIP
         self._compression = self._grpc.Compression.Gzip if gzip else self._grpc.Compression.NoCompression
         self._channel: Any = None
@@ -93,6 +96,14 @@ class OtlpGrpcExporter(PayloadExporter):
         """Close the channel."""
         if self._channel is not None:
             self._channel.close()
+
+
+def _metadata(headers: Mapping[str, str], auth: str) -> tuple[tuple[str, str], ...]:
+    """The metadata of every request, with what stands for the URL's user and password."""
+    found = {name.lower(): value for name, value in headers.items()}
+    if auth:
+        found.setdefault("authorization", f"Basic {base64.b64encode(unquote(auth).encode()).decode()}")
+    return tuple(found.items())
 
 
 def _failure(target: str, error: Any) -> Exception:

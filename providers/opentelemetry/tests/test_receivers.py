@@ -146,6 +146,27 @@ def test_grpc(grpc_collector: GrpcCollector, compression: str) -> None:
     assert grpc_collector.metadata[0]["x-key"] == "a"
 
 
+@pytest.mark.parametrize(
+    ("headers", "sent"), [("", "Basic YW5uOnAgdw=="), ("Authorization=Bearer%20x", "Bearer x")], ids=["url", "header"]
+)
+def test_user_and_password_of_the_url_over_grpc(grpc_collector: GrpcCollector, headers: str, sent: str) -> None:
+    """They are sent as Basic authentication where no header says otherwise, and are no part of the address."""
+    url = f"http://ann:p%20w@127.0.0.1:{grpc_collector.port}"
+    shop(provider_for(OpenTelemetrySettings(endpoint=url, protocol="grpc", headers=headers)))
+    assert grpc_collector.metadata[0]["authorization"] == sent
+
+
+def test_a_failure_over_grpc_does_not_tell_the_password() -> None:
+    """Neither in the statistics nor in what is logged."""
+    settings = OpenTelemetrySettings(endpoint="http://ann:secret@127.0.0.1:1", protocol="grpc", timeout=1)
+    config = PipelineConfig(batch=BatchOptions(retry=RetryPolicy(initial=0.01, max_elapsed=0.1)))
+    provider = OpenTelemetryProvider(settings, config=config, set_global=False)
+    stats = send(provider, 1)
+    assert stats.last_error
+    assert "127.0.0.1:1" in stats.last_error
+    assert "secret" not in stats.last_error
+
+
 def send(provider: OpenTelemetryProvider, count: int, size: int = 1) -> Any:
     """End so many spans at once; the stats afterwards."""
     tracing = TracingService(provider)
