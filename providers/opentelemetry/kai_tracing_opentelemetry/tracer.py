@@ -189,7 +189,7 @@ class _Current:
         if exception is not None:
             self._fail(exception)
         if self._end_on_exit:
-            self._span.__exit__(None, None, None)  # `end` without a call more
+            self._span.__exit__(None, None, None, None)  # `end` without a call more, nor a default
 
     def _fail(self, exception: BaseException) -> None:
         span = self._span
