@@ -8,6 +8,7 @@ import pickle
 import signal
 import threading
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,10 +16,20 @@ from typing import Any
 import pytest
 from kai_tracing_inmemory import InMemoryProvider
 
-from kai_tracing_core import Link, Span, SpanKind, SpanOptions, SpanStatusCode, TraceContext, TracingService
+from kai_tracing_core import (
+    Link,
+    RecordingProvider,
+    Span,
+    SpanKind,
+    SpanOptions,
+    SpanStatusCode,
+    TraceContext,
+    TracingService,
+)
 from kai_tracing_core.context import resolve
 from kai_tracing_core.non_recording import NonRecordingSpan
 from kai_tracing_core.processing.pipeline import PipelineConfig
+from kai_tracing_core.processing.processor import SpanExporter
 from kai_tracing_core.span_parts import as_kind, as_text, to_nanoseconds
 from kai_tracing_core.testing.ids import FixedClock
 from kai_tracing_core.trace_context import Shared
@@ -256,3 +267,28 @@ def test_resolving_nothing() -> None:
     """Without a current span, or with a live one, there is nothing to resolve."""
     assert resolve(None) is None
     assert resolve(REMOTE) is REMOTE
+
+
+@pytest.mark.parametrize("room", [0, 100], ids=["handed over", "queued"])
+def test_a_clock_that_is_set_back_makes_no_negative_duration(room: int) -> None:
+    """The span ends when it started, for whoever reads it and for the exporter."""
+    times = iter((1_000, 400))
+    exported: list[Span] = []
+
+    class Collecting(SpanExporter):
+        def export(self, spans: Sequence[Span], timeout: float) -> int:
+            exported.extend(spans)
+            return 0
+
+    class Provider(RecordingProvider):
+        def create_exporter(self) -> SpanExporter:
+            return Collecting()
+
+    provider = Provider(config=PipelineConfig(clock=lambda: next(times)))
+    provider.queue.inbox.room = room
+    span = provider.span("back in time")
+    span.end()
+    assert (span.end_time, span.duration) == (1_000, 0)
+    assert provider.flush()
+    assert (exported[-1]._start, exported[-1]._end) == (1_000, 1_000)
+    provider.shutdown()
