@@ -320,11 +320,11 @@ class BatchProcessor(SpanProcessor):
             if _Marker in set(map(type, found)):
                 marker = next(item for item in found if type(item) is _Marker)
                 del found[found.index(marker) :]
-            for span in found:
-                if span._end < span._start:
-                    span._mend_end()
             batch += found
             del queue[: len(found) + (marker is not None)]
+        for span in batch:
+            if span._end < span._start:
+                span._mend_end()
         return marker
 
     def _deliver(self, batch: Sequence[Span]) -> None:

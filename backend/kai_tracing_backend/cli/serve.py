@@ -63,7 +63,7 @@ async def _run(settings: BackendSettings) -> None:
     backend = Backend(settings)
     if not backend.listeners:
         backend.close()
-        raise click.ClickException("every port is 0, so that nothing can reach it: set one, such as --api-port 9420")
+        raise click.ClickException("every port is 0, so that nothing can reach it: set one, such as --api-port 16686")
     log_to_stderr(settings.log_format, settings.log_level, backend.tracing)
     backend.stop_on_signals()
     click.echo(f"kai-tracing keeps its spans in {settings.data} and listens on {settings.host}:")
