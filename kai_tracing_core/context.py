@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kai_tracing_core.span import Span
     from kai_tracing_core.trace_context import TraceContext
 
-__all__ = ["EMPTY_BAGGAGE", "RuntimeContext", "carried_baggage", "resolve", "wrap"]
+__all__ = ["EMPTY_BAGGAGE", "RuntimeContext", "carried_baggage", "resolve", "token_of", "wrap"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,8 +34,10 @@ get_current = CURRENT.get
 set_current = CURRENT.set
 reset_current = CURRENT.reset
 
-# What `Span._previous` says when it has no token; both are false, which no token is, so that one look tells.
+# What `Span._previous` says when it has no token. `Span` writes and asks for them by these values, since looking one up
+# costs twice as much as a constant.
 INACTIVE: Any = False
+CARRYING: Any = True  # not active yet, and with baggage of its own
 RESTORED: Any = None
 
 
@@ -47,18 +49,23 @@ def resolve(current: Any) -> Any:
     ended out of order, in another task or on another thread, it stands for what was current before it.
     """
     while current is not None and current._end:
-        previous = current._previous
-        if previous is RESTORED or previous is INACTIVE:
+        token = token_of(current._previous)
+        if token is None:
             return current.trace_context
-        if type(previous) is Token:
-            try:
-                reset_current(previous)
-            except (RuntimeError, ValueError):  # used already, or made in another context: this one inherited the span
-                return current.trace_context
-            current._previous = RESTORED
-            previous = get_current()
-        current = previous
+        try:
+            reset_current(token)
+        except (RuntimeError, ValueError):  # used already, or made in another context: this one inherited the span
+            return current.trace_context
+        current._previous = RESTORED
+        current = get_current()
     return current
+
+
+def token_of(previous: Any) -> Token[Any] | None:
+    """The token in what `Span._previous` is; None where there is none."""
+    if type(previous) is tuple:
+        previous = previous[0]
+    return previous if type(previous) is Token else None
 
 
 def carried_baggage(value: Any) -> Mapping[str, str] | None:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kai_tracing_core.attributes import Attributes, AttributeValue
-from kai_tracing_core.context import INACTIVE, RESTORED, get_current, reset_current
+from kai_tracing_core.context import CARRYING, INACTIVE, get_current, reset_current
 from kai_tracing_core.span import Span
 from kai_tracing_core.span_parts import Event, Link, Rare, SpanKind, SpanStatusCode, Time
 from kai_tracing_core.trace_context import Shared, TraceContext
@@ -28,7 +28,6 @@ class NonRecordingSpan(Span):
 
     # Hidden by these, a span's fields need not be filled in each time.
     _parent_id = _start = 0
-    _scope = None
 
     @classmethod
     def of(cls, context: TraceContext) -> Self:
@@ -41,30 +40,28 @@ class NonRecordingSpan(Span):
         span._end = False
         span._shared = Shared(context._flags, context._trace_state, context._weight)
         span._rare = Rare.carrying(context.baggage)
-        span._previous = INACTIVE
+        span._previous = INACTIVE if span._rare is None else CARRYING
         return span
 
     # Like Span's, without what only a recorded span has; that `_end` is no safe claim harms nothing here.
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        trace: TracebackType | None,
-        end_time: Time | None = None,
+        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._end:
             return
-        if get_current() is self and self._rare is None:  # _deactivate in short
+        if get_current() is self:  # _deactivate in short
             try:
                 reset_current(self._previous)
-                self._previous = RESTORED
-            except TypeError:  # made current by `use_context`, which puts back what was before
-                pass
-            except ValueError:
+                self._previous = None  # RESTORED
+            except (TypeError, ValueError):
                 self._deactivate()
         elif self._previous:
             self._deactivate()
         self._end = 1
+
+    def end(self, end_time: Time | None = None) -> None:
+        """End the span, and put back what was current before it."""
+        self.__exit__(None, None, None)
 
     def is_recording(self) -> bool:
         """False."""

@@ -208,7 +208,7 @@ class RecordingProvider(TracingProvider):
             kind=options.kind,
             attributes=options.attributes,
             parent=options.parent,
-            links=options.links,
+            links=options.links or None,
             start_time=options.start_time,
             record_exception=options.record_exception,
         )

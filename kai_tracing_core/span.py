@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from kai_tracing_core.attributes import Attributes, AttributeValue, clean_attributes
-from kai_tracing_core.context import BAGGAGE, INACTIVE, RESTORED, get_current, reset_current, resolve, set_current
+from kai_tracing_core.attributes import Attributes, AttributeValue
+from kai_tracing_core.context import (
+    BAGGAGE,
+    RESTORED,
+    get_current,
+    reset_current,
+    resolve,
+    set_current,
+    token_of,
+)
 from kai_tracing_core.failures import describe, is_failure, qualified_name, stack_trace
 from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.span_parts import (
-    NONE_DROPPED,
     Event,
     Link,
-    Rare,
     Scope,
     SpanKind,
     SpanOptions,
     SpanResult,
     SpanStatusCode,
     Time,
+    as_kind,
     as_mapping,
     as_nanoseconds,
     as_text,
     to_nanoseconds,
 )
-from kai_tracing_core.trace_context import PARENT_REMOTE, WIRE_FLAGS, Shared, TraceContext
+from kai_tracing_core.span_reading import ReadableSpan
+from kai_tracing_core.trace_context import TraceContext
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = lazy_logger(__name__)
 
-_new_context: Callable[[type[TraceContext]], TraceContext] = object.__new__
-
 __all__ = [
     "Event",
     "Link",
     "Scope",
+    "ScopedSpan",
     "Span",
     "SpanKind",
     "SpanOptions",
@@ -50,44 +56,19 @@ __all__ = [
 ]
 
 
-class Span:
+class Span(ReadableSpan):
     """One operation: made by `tracing.span`, `tracing.start_span` or `@tracing.traced`, never directly.
 
     Its own context manager: `with` makes it current, records the exception that leaves the block, and ends it. All
-    methods may be called from any thread; after `end` they do nothing. Attribute values are taken as they are and
-    made fit for export (`attributes.clean_value`) on the exporting thread, so setting one costs a dictionary entry.
+    methods may be called from any thread; after `end` they do nothing. The name, the kind and the values of attributes
+    are taken as they are and made fit for export (`attributes.clean_value`) on the exporting thread, so setting one
+    costs a dictionary entry.
     """
 
-    __slots__ = (
-        "_attributes",
-        "_end",
-        "_kind",
-        "_parent_id",
-        "_previous",
-        "_rare",
-        "_room",
-        "_scope",
-        "_shared",
-        "_span_id",
-        "_start",
-        "_trace_id",
-        "name",
-    )
+    __slots__ = ()
 
-    # Every field is set by SpanPipeline, without a constructor: a Python-level __init__ costs a tenth of a span.
-    name: str
-    _kind: SpanKind
-    _trace_id: int
-    _span_id: int
-    _parent_id: int
-    _shared: Shared
-    _start: int
-    _end: int
-    _attributes: dict[str, Any]
-    _rare: Rare | None
-    _scope: Scope | None
-    _previous: Any  # INACTIVE, then the token of `context.CURRENT` while it is current, then RESTORED
-    _room: int | None  # for how many attributes; None once it has ended or is about to
+    _scoped: ClassVar[type[Span]]
+    """What a span is that has a scope."""
 
     # -- recording ---------------------------------------------------------------------------------------------------
 
@@ -192,27 +173,44 @@ class Span:
         if not self._end:
             self.name = as_text(name)
 
+    def _drop(self, what: int, count: int = 1) -> None:
+        dropped = list(self._dropped)
+        dropped[what] += count
+        self._get_rare().dropped = (dropped[0], dropped[1], dropped[2])
+
     # -- its life ----------------------------------------------------------------------------------------------------
 
     def end(self, end_time: Time | None = None) -> None:
         """End the span, now or at `end_time`, and put back what was current before it. Later calls do nothing."""
-        self.__exit__(None, None, None, end_time)
+        if end_time is None:
+            self.__exit__(None, None, None)
+            return
+        room, self._room = self._room, None
+        if room is not None:
+            if self._previous:
+                self._deactivate()
+            self._finish(max(as_nanoseconds(end_time, self._sink.clock), self._start))
 
     def _activate(self) -> None:
         """Make this the current span until `_deactivate`."""
         previous = get_current()
         if previous is not None and previous._end:
             set_current(resolve(previous))  # so that the token does not keep spans alive that have ended
-        self._previous = set_current(self)
-        if self._carried is not None:
-            self._get_rare().outer_baggage = BAGGAGE.get()
+        token = set_current(self)
+        if self._carried is None:
+            self._previous = token
+        else:
+            self._previous = token, BAGGAGE.get()
             BAGGAGE.set(self._carried)
 
     def _deactivate(self) -> None:
         """Put back what was current before, if this span is current here."""
         if get_current() is not self:
             return
-        token = self._previous
+        before = self._previous
+        token = token_of(before)
+        if token is None:  # made current by `use_context`, which puts back what was before
+            return
         try:
             reset_current(token)
             self._previous = RESTORED
@@ -221,24 +219,19 @@ class Span:
         previous = get_current()
         if previous is not None and previous._end:
             set_current(resolve(previous))
-        if self._carried is not None:
-            BAGGAGE.set(self._get_rare().outer_baggage)
+        if token is not before:
+            BAGGAGE.set(before[1])
 
     def __enter__(self) -> Self:
-        if self._previous is INACTIVE:
-            if self._rare is None:  # _activate in short
-                self._previous = set_current(self)
-            else:
-                self._activate()
+        if self._previous is False:  # INACTIVE: _activate in short
+            self._previous = set_current(self)
+        elif self._previous is True:  # CARRYING
+            self._activate()
         return self
 
-    # All of `end` is here and not the other way round: the call would cost a `with` block 4 % of a span.
+    # What most spans need to end is here, where each further call, parameter or variable takes 1 to 4 % of a span.
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        trace: TracebackType | None,
-        end_time: Time | None = None,
+        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
     ) -> None:
         if exception is not None:
             self._fail(exception)
@@ -247,31 +240,54 @@ class Span:
         room, self._room = self._room, None
         if room is None:
             return
-        if get_current() is self and (self._rare is None or self._rare.carried is None):  # _deactivate in short
+        if get_current() is self:  # _deactivate in short
             try:
                 reset_current(self._previous)
-                self._previous = RESTORED
-            except TypeError:  # made current by `use_context`, which puts back what was before
-                pass
-            except ValueError:
+                self._previous = None  # RESTORED
+            except (TypeError, ValueError):
                 self._deactivate()
         elif self._previous:
             self._deactivate()
         sink = self._shared.sink
-        end = sink.clock() if end_time is None else max(as_nanoseconds(end_time, sink.clock), self._start)
+        inbox = sink.inbox
+        if inbox is not None:
+            try:
+                inbox.admit()
+            except IndexError:
+                pass
+            else:
+                self._end = sink.clock()
+                inbox.append(self)
+                return
+        self._finish(sink.clock())
+
+    def _finish(self, end: int) -> None:
+        """What ending a span comes to where somebody is to be asked or told, or the queue has no room."""
+        sink = self._shared.sink
+        queue = None
         if sink.on_ending is not None:
             sink.on_ending(self)
+            queue = sink.queue
         self._end = end
-        inbox = sink.inbox
-        if len(inbox) < inbox.room:
-            inbox.append(self)  # whoever takes it from there mends its end, too, which would cost 2 % of a span here
-        else:
-            self._mend_end()
-            sink.on_end(self)
+        if queue is not None:
+            try:
+                queue.admit()
+            except IndexError:
+                pass
+            else:
+                queue.append(self)
+                return
+        sink.on_end(self)
 
-    def _mend_end(self) -> None:
-        """Have the span end no earlier than it started, if the clock was set back meanwhile."""
-        self._end = max(self._end, self._start)
+    def _mend(self) -> None:
+        """Make fit for export what was taken as it was, which to look at took 4 % of a span for the application.
+
+        That is the name, the kind, and an end before the start where the clock was set back meanwhile. Who takes spans
+        from the queue does it.
+        """
+        self.name, self._kind = as_text(self.name), as_kind(self._kind)
+        if self._end:
+            self._end = max(self._end, self._start)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -291,208 +307,6 @@ class Span:
         self.record_exception(exception, escaped=True)
         self.set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
 
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    @property
-    def trace_id(self) -> str:
-        """The trace id: 32 lowercase hexadecimal digits."""
-        return f"{self._trace_id:032x}"
-
-    @property
-    def span_id(self) -> str:
-        """The span id: 16 lowercase hexadecimal digits."""
-        return f"{self._span_id:016x}"
-
-    @property
-    def parent_id(self) -> str | None:
-        """The parent's span id, or None for the root of a trace."""
-        return f"{self._parent_id:016x}" if self._parent_id else None
-
-    @property
-    def kind(self) -> SpanKind:
-        """What role the span plays in a call."""
-        return self._kind
-
-    @property
-    def has_remote_parent(self) -> bool:
-        """Whether the parent lives in another process."""
-        return self._flags & PARENT_REMOTE != 0
-
-    @property
-    def trace_context(self) -> TraceContext:
-        """What `inject_context` sends on: this span's identity and the baggage that is current here."""
-        # Filled in without the constructor, which would take a fifth of the time that injecting takes.
-        context = _new_context(TraceContext)
-        context._trace_id = self._trace_id
-        context._span_id = self._span_id
-        shared = self._shared
-        context._flags = shared.flags_onward
-        context._trace_state = shared.trace_state
-        context._weight = shared.weight
-        context.is_remote = False
-        context.baggage = self._read_baggage() if self._rare is None else self._baggage()
-        return context
-
-    _read_baggage = staticmethod(BAGGAGE.get)
-    """Gives the current baggage; where it is kept elsewhere a subclass has another."""
-
-    def _baggage(self) -> Mapping[str, str]:
-        if self._carried is None or (self._previous is not INACTIVE and not self._end):
-            return self._read_baggage()
-        return self._carried
-
-    @property
-    def trace_flags(self) -> int:
-        """The flags as W3C Trace Context puts them on the wire: bit 0 sampled, bit 1 random."""
-        return self._flags & WIRE_FLAGS
-
-    @property
-    def trace_state(self) -> str:
-        """The `tracestate` list as one header value; empty when there is none."""
-        return self._trace_state
-
-    @property
-    def start_time(self) -> int:
-        """When the span started: nanoseconds since the epoch."""
-        return self._start
-
-    @property
-    def end_time(self) -> int | None:
-        """When the span ended: nanoseconds since the epoch; None while it runs."""
-        return max(self._end, self._start) if self._end else None
-
-    @property
-    def duration(self) -> float | None:
-        """How long the span took: seconds; None while it runs."""
-        return max(0, self._end - self._start) / 1e9 if self._end else None
-
-    @property
-    def attributes(self) -> Mapping[str, AttributeValue]:
-        """The attributes as they are exported: of valid types, within the limits."""
-        limits = self._sink.limits
-        return clean_attributes(self._attributes, limits.attributes, limits.value_length)[0]
-
-    @property
-    def events(self) -> Sequence[Event]:
-        """The events in the order of their recording, their attributes as they are exported."""
-        limits = self._sink.limits
-        return [
-            Event(name, at, clean_attributes(attributes, limits.event_attributes, limits.value_length)[0])
-            for name, at, attributes in self._events
-        ]
-
-    @property
-    def links(self) -> Sequence[Link]:
-        """The links in the order of their recording, their attributes as they are exported."""
-        limits = self._sink.limits
-        return [
-            Link(context, clean_attributes(attributes, limits.link_attributes, limits.value_length)[0])
-            for context, attributes in self._links
-        ]
-
-    @property
-    def status(self) -> SpanStatusCode:
-        """How the operation ended."""
-        return SpanStatusCode(self._status)
-
-    @property
-    def status_message(self) -> str | None:
-        """The message of an ERROR status."""
-        return self._rare.message if self._rare is not None else None
-
-    @property
-    def resource(self) -> Mapping[str, AttributeValue]:
-        """The attributes of the process that made the span, `service.name` among them."""
-        return self._sink.resource  # type: ignore[no-any-return]  # see Shared.sink
-
-    @property
-    def scope(self) -> Scope | None:
-        """The instrumentation that made the span; None for this package's own API."""
-        return self._scope
-
-    @property
-    def adjusted_count(self) -> float:
-        """How many spans this one stands for (OpenTelemetry, "Probability sampling"): 1 / its sampling probability."""
-        return 1.0 if self._weight is None else self._weight
-
-    @property
-    def dropped_attributes(self) -> int:
-        """How many attributes the limits, or an impossible value, dropped."""
-        limits = self._sink.limits
-        return self._dropped[0] + clean_attributes(self._attributes, limits.attributes, limits.value_length)[1]
-
-    @property
-    def dropped_events(self) -> int:
-        """How many events the limits dropped."""
-        return self._dropped[1]
-
-    @property
-    def dropped_links(self) -> int:
-        """How many links the limits dropped."""
-        return self._dropped[2]
-
-    def _drop(self, what: int, count: int = 1) -> None:
-        dropped = list(self._dropped)
-        dropped[what] += count
-        self._get_rare().dropped = (dropped[0], dropped[1], dropped[2])
-
-    # -- what it shares with others ----------------------------------------------------------------------------------
-
-    @property
-    def _sink(self) -> Any:
-        return self._shared.sink
-
-    @property
-    def _flags(self) -> int:
-        return self._shared.flags
-
-    @property
-    def _trace_state(self) -> str:
-        return self._shared.trace_state
-
-    @property
-    def _weight(self) -> float | None:
-        return self._shared.weight
-
-    # -- what few spans have -----------------------------------------------------------------------------------------
-
-    def _get_rare(self) -> Rare:
-        rare = self._rare
-        if rare is None:
-            made = Rare()
-            # Looked at again: while it was made another thread may have come.
-            rare = self._rare
-            if rare is None:
-                rare = self._rare = made
-        return rare
-
-    @property
-    def _carried(self) -> Mapping[str, str] | None:
-        """The baggage that came with a given parent, current while the span is."""
-        return self._rare.carried if self._rare is not None else None
-
-    @property
-    def _status(self) -> int:
-        return self._rare.status if self._rare is not None else 0
-
-    @property
-    def _silent(self) -> bool:
-        """Whether an exception that leaves the span is not recorded."""
-        return self._rare is not None and self._rare.silent
-
-    @property
-    def _events(self) -> list[Event]:
-        return (self._rare and self._rare.events) or []
-
-    @property
-    def _links(self) -> list[Link]:
-        return (self._rare and self._rare.links) or []
-
-    @property
-    def _dropped(self) -> tuple[int, int, int]:
-        """How many attributes, events and links were dropped."""
-        return self._rare.dropped if self._rare is not None else NONE_DROPPED
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.trace_id}-{self.span_id}>"
 
@@ -508,3 +322,14 @@ class Span:
         from kai_tracing_core.non_recording import NonRecordingSpan
 
         return NonRecordingSpan.of, (self.trace_context,)
+
+
+class ScopedSpan(Span):
+    """A span that other instrumentation than this package's made."""
+
+    __slots__ = ("_scope",)
+
+    _scope: Scope
+
+
+Span._scoped = ScopedSpan

@@ -7,7 +7,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from kai_tracing_core.attributes import Attributes
-from kai_tracing_core.context import EMPTY_BAGGAGE
 from kai_tracing_core.failures import qualified_name
 from kai_tracing_core.lazy import lazy_logger
 from kai_tracing_core.records import NamedTuple
@@ -111,6 +110,8 @@ def as_nanoseconds(time: Time | None, clock: Callable[[], int]) -> int:
 
 def as_text(value: Any) -> str:
     """`value` as a string."""
+    if type(value) is str:
+        return value
     try:
         return str.__str__(value) if isinstance(value, str) else str(value)
     except Exception:
@@ -130,6 +131,8 @@ def as_mapping(attributes: Any) -> dict[str, Any]:
 
 def as_kind(kind: Any) -> SpanKind:
     """The span kind of this number; INTERNAL where there is none."""
+    if type(kind) is SpanKind:
+        return kind
     try:
         return SpanKind(kind)
     except Exception:
@@ -179,7 +182,7 @@ class Scope(Protocol):
 class Rare:
     """What few spans have, made when the first of it comes: fields that a span has for itself cost every span time."""
 
-    __slots__ = ("carried", "dropped", "events", "links", "message", "outer_baggage", "silent", "status")
+    __slots__ = ("carried", "dropped", "events", "links", "message", "silent", "status")
 
     def __init__(self) -> None:
         self.events: list[Event] | None = None
@@ -189,7 +192,6 @@ class Rare:
         self.dropped = NONE_DROPPED
         self.silent = False  # whether an exception that leaves the span is not recorded
         self.carried: Mapping[str, str] | None = None  # the baggage of a given parent, current while the span is
-        self.outer_baggage: Mapping[str, str] = EMPTY_BAGGAGE  # what to put back where the span carries its own
 
     @classmethod
     def carrying(cls, baggage: Mapping[str, str] | None) -> Rare | None:

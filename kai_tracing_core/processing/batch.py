@@ -1,8 +1,8 @@
 """The bounded queue between the application and the exporter, and the one thread that empties it.
 
 On the application's thread a finished span costs an append to a list: no lock, and no wake-up while the worker is
-busy or has enough time; while there is room for many more the span does even that itself (`SpanQueue`). The worker
-sleeps, without polling, until there is something to do.
+busy or has enough time; while there are permits the span does even that itself (`SpanQueue`). The worker sleeps,
+without polling, until there is something to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kai_tracing_core.processing import lifecycle
 from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor, SpanQueue, Stats
 from kai_tracing_core.processing.retry import Delivery, RetryPolicy
 from kai_tracing_core.records import NamedTuple
-from kai_tracing_core.span import Span, SpanStatusCode
+from kai_tracing_core.span import Span, SpanKind, SpanStatusCode
 from kai_tracing_core.trace_context import SAMPLED
 
 __all__ = ["BatchOptions", "BatchProcessor"]
@@ -28,6 +28,7 @@ __all__ = ["BatchOptions", "BatchProcessor"]
 logger = lazy_logger(__name__)
 
 _NEVER = 1 << 29  # what Python compares fastest: an integer of one digit
+_PERMITS = 4096  # at a time
 _EVICTION_TRIES = 16
 _EVICTION_WAIT = 0.01  # seconds
 _BOOKKEEPING = 0.25  # seconds
@@ -117,9 +118,15 @@ class BatchProcessor(SpanProcessor):
         1 while the worker sleeps, a batch while it waits for a batch to fill, never while it is at work.
         """
         self._wake_at = length
-        self.inbox.room = min(length - 1, self._capacity)
+        self._permit()
+
+    def _permit(self) -> None:
+        """Have spans queue themselves until the bell is to be rung or the queue is full."""
+        inbox = self.inbox
+        inbox.permit(0)  # who comes while this counts goes through `on_end`, which looks at the queue itself
+        inbox.permit(min(self._wake_at - 1 - len(inbox), self._capacity - len(inbox), _PERMITS))
         if self._closed:  # by another thread, while this was set
-            self.inbox.room = 0
+            inbox.permit(0)
 
     def _refuse(self, span: Span) -> None:
         if not span._flags & SAMPLED:
@@ -207,7 +214,8 @@ class BatchProcessor(SpanProcessor):
         if self._closed:
             return True
         self._closed = True
-        self._capacity = self.inbox.room = 0
+        self._capacity = 0
+        self.inbox.permit(0)
         deadline = monotonic() + timeout
         self._closing.set()
         self._delivery.deadline = deadline
@@ -322,9 +330,10 @@ class BatchProcessor(SpanProcessor):
                 del found[found.index(marker) :]
             batch += found
             del queue[: len(found) + (marker is not None)]
+        self._permit()
         for span in batch:
-            if span._end < span._start:
-                span._mend_end()
+            if span._end < span._start or type(span.name) is not str or type(span._kind) is not SpanKind:
+                span._mend()
         return marker
 
     def _deliver(self, batch: Sequence[Span]) -> None:

@@ -61,26 +61,32 @@ class Stats(NamedTuple):
 
 
 class SpanQueue(list[Any]):
-    """Where a span that ends is put without asking anybody while the queue is shorter than `room`.
+    """Where a span that ends is put without asking anybody, while there is a permit for it.
 
-    A list, since appending to one is what Python does fastest; who takes from its front needs a lock for that.
+    A list, since appending to one is what Python does fastest; who takes from its front needs a lock for that. Permits
+    are a list as well: to take one costs half of what comparing the queue's length with a bound does, 1 % of a span.
     """
 
-    __slots__ = ("room",)
+    __slots__ = ("_permits", "admit")
 
-    def __init__(self, room: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.room = room
+        self._permits: list[None] = []
+        self.admit = self._permits.pop  # takes a permit; raises IndexError where there is none
+
+    def permit(self, count: int) -> None:
+        """Have `count` more spans put here, and not those that earlier permits were left for."""
+        self._permits[:] = [None] * count
 
 
 class SpanProcessor:
     """Sees spans on the application's threads: must be quick, and what it raises is logged and swallowed."""
 
     trusted: ClassVar[bool] = False
-    """Whether it never raises, so that nothing need stand between the span and it."""
+    """Whether it never raises, not even where the name is no text, so that nothing need stand between it and a span."""
 
     inbox: SpanQueue | None = None
-    """What sampled spans may be appended to in place of `on_end`, while it has room."""
+    """What sampled spans may be appended to in place of `on_end`, while it has permits."""
 
     successor: Callable[[Span], None] | None = None
     """What takes the spans that come after the shutdown; without one they are dropped."""

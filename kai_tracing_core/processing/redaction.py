@@ -117,6 +117,8 @@ class Redactor(SpanProcessor):
     def on_ending(self, span: Span) -> None:
         """Take the secrets out of the span. Never raises: what cannot be looked at is replaced."""
         try:
+            if type(span.name) is not str:
+                span._mend()
             if not self._harmless.issuperset(span._attributes):
                 self._redact(span._attributes)
             if span._rare is not None:

@@ -58,8 +58,8 @@ class ConsistentProbability(Sampler):
 
     def __init__(self, probability: float) -> None:
         self.probability = probability
-        self._threshold = threshold(probability)
-        self.drops_root = lambda trace_id, rejection=self._threshold: trace_id & _MASK < rejection
+        rejection = self._threshold = threshold(probability)
+        self.drops_root = lambda trace_id: trace_id & _MASK < rejection
         kept = self._threshold < NEVER
         self._keep = SamplingResult(
             SamplingDecision.RECORD_AND_SAMPLE,

@@ -32,8 +32,8 @@ class TraceIdRatio(Sampler):
         if not 0.0 <= ratio <= 1.0:
             raise ValueError(f"a ratio is between 0 and 1, not {ratio}")
         self.ratio = ratio
-        self._bound = round(ratio * (1 << 64))
-        self.drops_root = lambda trace_id, bound=self._bound: trace_id & _LOW_64_BITS >= bound
+        bound = self._bound = round(ratio * (1 << 64))
+        self.drops_root = lambda trace_id: trace_id & _LOW_64_BITS >= bound
         count = 1 / ratio if ratio else None
         self._keep = SamplingResult(SamplingDecision.RECORD_AND_SAMPLE, adjusted_count=count)
 

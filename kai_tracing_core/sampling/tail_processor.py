@@ -129,6 +129,7 @@ class TailProcessor(SpanProcessor):
         if self._closed or not span._flags & SAMPLED:
             self._sink.on_end(span)
             return
+        span._mend()
         with self._lock:
             chance = self._decisions.get(span._trace_id)
             released = self._hold(span) if chance is None else self._sort([span], chance)

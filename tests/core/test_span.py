@@ -7,6 +7,7 @@ import gc
 import pickle
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +29,10 @@ from kai_tracing_core import (
 )
 from kai_tracing_core.context import resolve
 from kai_tracing_core.non_recording import NonRecordingSpan
+from kai_tracing_core.processing.batch import BatchOptions
 from kai_tracing_core.processing.pipeline import PipelineConfig
-from kai_tracing_core.processing.processor import SpanExporter
+from kai_tracing_core.processing.processor import SpanExporter, SpanProcessor
+from kai_tracing_core.processing.redaction import Redactor
 from kai_tracing_core.span_parts import as_kind, as_text, to_nanoseconds
 from kai_tracing_core.testing.ids import FixedClock
 from kai_tracing_core.trace_context import Shared
@@ -229,7 +232,7 @@ _SUMMER = datetime(2023, 11, 14, 22, 13, 20, 123456, timezone.utc)
 
 
 @pytest.mark.parametrize(
-    ("time", "expected"),
+    ("given", "expected"),
     [
         (5, 5),
         (1.5, 1_500_000_000),
@@ -240,16 +243,16 @@ _SUMMER = datetime(2023, 11, 14, 22, 13, 20, 123456, timezone.utc)
     ],
     ids=repr,
 )
-def test_times(time: Any, expected: int) -> None:
+def test_times(given: Any, expected: int) -> None:
     """Integers are nanoseconds, floats seconds, a datetime without a zone local."""
-    assert to_nanoseconds(time) == expected
+    assert to_nanoseconds(given) == expected
 
 
-@pytest.mark.parametrize("time", [-1, 2**63, float("inf"), float("nan"), "x", None])
-def test_what_is_no_time(time: Any) -> None:
+@pytest.mark.parametrize("given", [-1, 2**63, float("inf"), float("nan"), "x", None])
+def test_what_is_no_time(given: Any) -> None:
     """Anything else is refused, which a span answers by asking its clock."""
     with pytest.raises((ValueError, TypeError, OverflowError)):
-        to_nanoseconds(time)
+        to_nanoseconds(given)
 
 
 def test_bad_values_are_mended() -> None:
@@ -269,14 +272,12 @@ def test_resolving_nothing() -> None:
     assert resolve(REMOTE) is REMOTE
 
 
-@pytest.mark.parametrize("room", [0, 100], ids=["handed over", "queued"])
-def test_a_clock_that_is_set_back_makes_no_negative_duration(room: int) -> None:
-    """The span ends when it started, for whoever reads it and for the exporter."""
-    times = iter((1_000, 400))
-    exported: list[Span] = []
+def _collecting(exported: list[Span], ready: threading.Event | None = None, **config: Any) -> RecordingProvider:
+    """A provider that exports into the list, once it is `ready`."""
 
     class Collecting(SpanExporter):
         def export(self, spans: Sequence[Span], timeout: float) -> int:
+            assert ready is None or ready.wait(timeout)
             exported.extend(spans)
             return 0
 
@@ -284,11 +285,59 @@ def test_a_clock_that_is_set_back_makes_no_negative_duration(room: int) -> None:
         def create_exporter(self) -> SpanExporter:
             return Collecting()
 
-    provider = Provider(config=PipelineConfig(clock=lambda: next(times)))
-    provider.queue.inbox.room = room
+    return Provider(config=PipelineConfig(**config))
+
+
+@pytest.mark.parametrize("permits", [0, 100], ids=["handed over", "queued"])
+def test_a_clock_that_is_set_back_makes_no_negative_duration(permits: int) -> None:
+    """The span ends when it started, for whoever reads it and for the exporter."""
+    times = iter((1_000, 400))
+    exported: list[Span] = []
+    provider = _collecting(exported, clock=lambda: next(times))
+    provider.queue.inbox.permit(permits)
     span = provider.span("back in time")
     span.end()
     assert (span.end_time, span.duration) == (1_000, 0)
     assert provider.flush()
     assert (exported[-1]._start, exported[-1]._end) == (1_000, 1_000)
+    provider.shutdown()
+
+
+class _Named:
+    def __str__(self) -> str:
+        return "https://ann:pw@shop.example/"
+
+
+@pytest.mark.parametrize("processors", [(), (Redactor(),)], ids=["queued", "asked"])
+def test_a_name_that_is_no_text_is_mended_before_anybody_works_with_it(processors: tuple[SpanProcessor, ...]) -> None:
+    """Redaction finds the secret in what it becomes, the exporter gets text and a kind, and nothing else is lost."""
+    exported: list[Span] = []
+    provider = _collecting(exported, processors=processors)
+    named: Any = _Named()
+    kind: Any = 2
+    with provider.span(named, kind=kind, attributes={"item": 7}):
+        pass
+    assert provider.flush()
+    (span,) = exported
+    secret = "ann:pw" if not processors else "REDACTED"
+    assert secret in span.name
+    assert (type(span.name), span._kind, span.attributes) == (str, SpanKind.CLIENT, {"item": 7})
+    provider.shutdown()
+
+
+def test_more_spans_than_permits_are_queued() -> None:
+    """While the worker is busy all spans that the queue has room for get into it, and every other one is counted."""
+    exported: list[Span] = []
+    busy = threading.Event()
+    provider = _collecting(exported, busy, batch=BatchOptions(max_queue=6000, delay=0.01))
+    provider.span("first").end()
+    while not provider.queue._in_flight:
+        time.sleep(0.01)
+    for _ in range(6500):
+        provider.span("more").end()
+    stats = provider.stats()
+    assert (stats.queued, stats.dropped["queue_full"]) == (6001, 500)
+    busy.set()
+    assert provider.flush()
+    assert len(exported) == 6001
     provider.shutdown()

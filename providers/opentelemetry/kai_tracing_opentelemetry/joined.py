@@ -11,7 +11,6 @@ from opentelemetry import trace as trace_api
 from kai_tracing_core.attributes import Attributes, AttributeValue
 from kai_tracing_core.context import INACTIVE, RESTORED
 from kai_tracing_core.non_recording import NonRecordingSpan
-from kai_tracing_core.processing.processor import SpanQueue
 from kai_tracing_core.propagation.base import Carrier, Propagator
 from kai_tracing_core.propagation.composite import default_propagator
 from kai_tracing_core.provider import TracingProvider
@@ -55,7 +54,7 @@ class _ItsProvider:
 
     clock = staticmethod(time_ns)
     on_ending = None
-    inbox = SpanQueue()
+    inbox = queue = None
 
     @staticmethod
     def on_end(span: Any) -> None:
@@ -92,7 +91,7 @@ class JoinedSpan(Span):
         span._parent_id = parent.span_id if parent else 0
         span._start = getattr(wrapped, "start_time", None) or 0
         span._end = False
-        span._rare = span._scope = None
+        span._rare = None
         span._previous = INACTIVE
         span._room = 0
         if not record_exception:

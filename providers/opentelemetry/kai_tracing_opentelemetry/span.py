@@ -7,6 +7,7 @@ To code that uses `opentelemetry.trace` they are `opentelemetry.trace.Span`; wha
 
 from __future__ import annotations
 
+from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
@@ -14,10 +15,10 @@ from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
 from kai_tracing_core.attributes import Attributes
-from kai_tracing_core.context import INACTIVE, RESTORED
+from kai_tracing_core.context import CARRYING, INACTIVE, RESTORED
 from kai_tracing_core.failures import describe, is_failure
 from kai_tracing_core.non_recording import NonRecordingSpan
-from kai_tracing_core.span import Link, Span, SpanStatusCode
+from kai_tracing_core.span import Link, Scope, Span, SpanStatusCode
 from kai_tracing_core.trace_context import PARENT_REMOTE, TraceContext
 from kai_tracing_opentelemetry.runtime import (
     BAGGAGE_KEY,
@@ -86,7 +87,7 @@ class _InContext(Span):
         )
 
     def __enter__(self) -> Self:
-        if self._previous is INACTIVE:
+        if self._previous is INACTIVE or self._previous is CARRYING:
             self._activate()
         return self
 
@@ -105,7 +106,7 @@ class _InContext(Span):
 
     def _deactivate(self) -> None:
         current = get_context()
-        if self._previous is RESTORED or current.get(SPAN_KEY) is not self:
+        if type(self._previous) is not Token or current.get(SPAN_KEY) is not self:
             return
         before, after = self._contexts
         try:
@@ -120,6 +121,10 @@ class _InContext(Span):
         if found is not None and isinstance(found, Span) and found._end:
             place(as_api(resolve_here(found)))
 
+    def close(self) -> None:
+        """End the span, which somebody else made current."""
+        self.end()
+
     _read_baggage = staticmethod(_RUNTIME.get_baggage)
 
 
@@ -131,6 +136,24 @@ class OpenTelemetrySpan(_InContext):
     def add_link(self, context: Span | TraceContext | Link | SpanContext, attributes: Attributes | None = None) -> None:
         """Relate this span to another one that is not its parent. A context that is not valid is ignored."""
         super().add_link(to_trace_context(context) if isinstance(context, SpanContext) else context, attributes)
+
+    def close(self) -> None:
+        """End the span, which somebody else made current: `__exit__` without what it would find out about that."""
+        room, self._room = self._room, None
+        if room is None:
+            return
+        sink = self._shared.sink
+        inbox = sink.inbox
+        if inbox is not None:
+            try:
+                inbox.admit()
+            except IndexError:
+                pass
+            else:
+                self._end = sink.clock()
+                inbox.append(self)
+                return
+        self._finish(sink.clock())
 
     def set_status(
         self,
@@ -160,6 +183,17 @@ class OpenTelemetrySpan(_InContext):
             self.record_exception(exception, escaped=True)
         if getattr(self, "_status_on_exception", recorded):
             super().set_status(SpanStatusCode.ERROR, f"{type(exception).__name__}: {describe(exception)}")
+
+
+class ScopedOpenTelemetrySpan(OpenTelemetrySpan):
+    """One that was started through OpenTelemetry's API."""
+
+    __slots__ = ("_scope",)
+
+    _scope: Scope
+
+
+OpenTelemetrySpan._scoped = ScopedOpenTelemetrySpan
 
 
 class OpenTelemetryNonRecordingSpan(_InContext, NonRecordingSpan):

@@ -94,7 +94,7 @@ class Tracer(trace_api.Tracer):
                 name,
                 kind=_KINDS[kind._value_],
                 attributes=attributes,
-                links=_to_links(links) if links else (),
+                links=_to_links(links) if links else None,
                 start_time=start_time,
                 record_exception=record_exception,
                 scope=self._scope,
@@ -107,7 +107,7 @@ class Tracer(trace_api.Tracer):
                     kind=_KINDS[kind._value_],
                     attributes=attributes,
                     parent=_parent_in(context),
-                    links=_to_links(links) if links else (),
+                    links=_to_links(links) if links else None,
                     start_time=start_time,
                     record_exception=record_exception,
                     scope=self._scope,
@@ -138,7 +138,7 @@ class Tracer(trace_api.Tracer):
             current = _Current()
             # Up to Python 3.11 looking at an enumeration's member for its value takes 2 % of a span.
             own_kind = _INTERNAL if kind is _API_INTERNAL else _KINDS[kind._value_]
-            current._arguments = (name, own_kind, attributes, None, (), start_time, True, self._scope)
+            current._arguments = (name, own_kind, attributes, None, None, start_time, True, self._scope)
         else:
             current = special = _CurrentWith()
             special._arguments = (name, context, kind, attributes, links, start_time, record_exception)
@@ -189,7 +189,7 @@ class _Current:
         if exception is not None:
             self._fail(exception)
         if self._end_on_exit:
-            self._span.__exit__(None, None, None, None)  # `end` without a call more, nor a default
+            self._span.close()
 
     def _fail(self, exception: BaseException) -> None:
         span = self._span
