@@ -63,8 +63,8 @@ def starter(  # noqa: C901, PLR0915 - nearly all of it is `start`
         on_start = pipeline.on_start
 
     # Callers give all but the name by keyword, but where that were a must (`*`) each default left to its own would be
-    # looked up in a dictionary: 3 % of a span. And there are 16 variables, since an instruction that loads two at once
-    # (from Python 3.13 on) can name no others.
+    # looked up in a dictionary: 3 % of a span. And there are no more than 16 variables, since an instruction that loads
+    # two at once (from Python 3.13 on) can name no others.
     def start(  # noqa: C901, PLR0912, PLR0915 - one function, since every further call costs 5 % of a span
         name: str,
         kind: SpanKind = SpanKind.INTERNAL,
