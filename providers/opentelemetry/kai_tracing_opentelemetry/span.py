@@ -121,7 +121,7 @@ class _InContext(Span):
         if found is not None and isinstance(found, Span) and found._end:
             place(as_api(resolve_here(found)))
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """End the span, which somebody else made current."""
         self.end()
 
@@ -137,7 +137,7 @@ class OpenTelemetrySpan(_InContext):
         """Relate this span to another one that is not its parent. A context that is not valid is ignored."""
         super().add_link(to_trace_context(context) if isinstance(context, SpanContext) else context, attributes)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """End the span, which somebody else made current: `__exit__` without what it would find out about that."""
         room, self._room = self._room, None
         if room is None:

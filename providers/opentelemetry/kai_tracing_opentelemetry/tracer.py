@@ -189,7 +189,7 @@ class _Current:
         if exception is not None:
             self._fail(exception)
         if self._end_on_exit:
-            self._span.close()
+            self._span._close()
 
     def _fail(self, exception: BaseException) -> None:
         span = self._span
