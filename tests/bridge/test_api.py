@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from kai_tracing_opentelemetry import OpenTelemetryProvider
+from kai_tracing_opentelemetry.tracer import TracerProvider
 from opentelemetry import context, trace
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from kai_tracing_core import RecordingProvider, Span
+from kai_tracing_core.processing.processor import SpanExporter
 from tests.bridge.conftest import made_by, only
 
 
@@ -310,3 +313,32 @@ def test_to_json(tracer: trace.Tracer, kept: InMemorySpanExporter) -> None:
     with tracer.start_as_current_span("work", attributes={"a": 1}):
         pass
     assert '"name": "work"' in only(kept).to_json()
+
+
+class _Collecting(SpanExporter):
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def export(self, spans: Sequence[Span], timeout: float) -> int:
+        self.spans += spans
+        return 0
+
+
+class _Queueing(RecordingProvider):
+    def create_exporter(self) -> SpanExporter:
+        return _Collecting()
+
+
+@pytest.mark.parametrize("permits", [0, 10], ids=["handed over", "queued"])
+def test_spans_of_blocks_are_queued_once(permits: int) -> None:
+    """Whether it queues itself or is handed over, and though it was ended in its block, a span is exported once."""
+    provider = _Queueing()
+    tracer = TracerProvider(provider).get_tracer("library")
+    provider.queue.inbox.permit(permits)
+    with tracer.start_as_current_span("once"):
+        pass
+    with tracer.start_as_current_span("twice") as span:
+        span.end()
+    assert provider.flush(5)
+    assert [span.name for span in provider.queue.exporter.spans] == ["once", "twice"]
+    provider.shutdown()
