@@ -38,7 +38,7 @@ class _Deleted(_Opening, SearchContract):
 
 
 class _Skipped(_Opening, RetentionContract):
-    pytestmark = pytest.mark.skip
+    pytestmark = pytest.mark.skip  # what nobody should do
 
 
 class _Inherited(_Overridden):

@@ -270,7 +270,7 @@ def test_what_arrives_over_http_changes_what_is_served(tmp_path: Path) -> None:
 
 def test_jaeger_s_client_applies_what_is_served(tmp_path: Path) -> None:
     """Its remote sampler polls the port and takes per-operation strategies, with the lower bound, and a rate limit."""
-    pytest.importorskip("jaeger_client")
+    pytest.importorskip("jaeger_client", reason="Jaeger's client comes with the Jaeger provider, not with the backend")
     from jaeger_client.local_agent_net import LocalAgentHTTP
     from jaeger_client.sampler import AdaptiveSampler, RateLimitingSampler, RemoteControlledSampler
     from tornado.ioloop import IOLoop

@@ -149,7 +149,7 @@ class BatchProcessor(SpanProcessor):
         queue = self.inbox
         # Whoever holds it makes room; but it may be this very thread, interrupted by a signal.
         if not self._taking.acquire(timeout=_EVICTION_WAIT):
-            return False  # pragma: no cover
+            return False  # pragma: no cover - it takes a signal within these few lines
         try:
             for _ in range(_EVICTION_TRIES):
                 if not queue or isinstance(queue[0], _Marker):

@@ -48,7 +48,7 @@ class _Sampler(Table):
 
     def create(self, context: SamplerContext) -> Sampler:
         """The sampler itself."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of sampler has its own
 
     def build(self, context: SamplerContext, *, outermost: bool = False) -> Sampler:
         """The sampler, following parents where it is to."""

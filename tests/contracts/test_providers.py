@@ -81,7 +81,7 @@ class _Overridden(contract_of("inmemory")):  # made by a function
 
 
 class _Skipped(contract_of("inmemory")):  # made by a function
-    pytestmark = pytest.mark.skip
+    pytestmark = pytest.mark.skip  # what nobody should do
 
 
 @pytest.mark.parametrize("silenced", [_Deleted, _Overridden, _Skipped])

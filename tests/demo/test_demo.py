@@ -48,7 +48,7 @@ def wait_until_gone(environment: dict[str, str]) -> bool:
 @pytest.fixture
 def watched(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The demo in a terminal, with the terminal's other end."""
-    pty = pytest.importorskip("pty")
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(COMMAND, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)

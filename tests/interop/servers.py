@@ -66,11 +66,11 @@ class Server:
 
     def command(self) -> Sequence[str]:
         """The command that starts it on `self.port`."""
-        raise NotImplementedError
+        raise NotImplementedError  # each server has its own
 
     def health(self) -> str:
         """The URL that answers 200 once it is ready."""
-        raise NotImplementedError
+        raise NotImplementedError  # each server has its own
 
     def __enter__(self) -> Self:
         for _ in range(_START_ATTEMPTS):
